@@ -1,0 +1,2 @@
+// Package drivertest is what every [agent.Driver] must show.
+package drivertest
