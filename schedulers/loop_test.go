@@ -379,6 +379,45 @@ func TestLoopReleasesQuota(t *testing.T) {
 	})
 }
 
+// quotaMeanwhile is a store in which an operator gives a tenant its first quota just before a job's final status is written:
+// what the job asks for is counted then.
+type quotaMeanwhile struct {
+	cellstate.Store
+	cell *cell
+	done bool
+}
+
+func (s *quotaMeanwhile) Swap(ctx context.Context, w cellstate.Swap) (cellstate.Swapped, error) {
+	for _, p := range w.Put {
+		if st, ok := p.Value.(*cellstate.JobStatus); ok && st.Phase.Final() && !s.done {
+			s.done = true
+			s.cell.put(&cellstate.Tenant{Name: cellstate.DefaultTenant, Bands: []cellstate.BandQuota{{
+				Band: cellstate.BandBatch, Limit: cellstate.Resources{CPUMilli: 5000}, Admitted: cellstate.Resources{CPUMilli: 1000},
+			}}})
+		}
+	}
+	return s.Store.Swap(ctx, w)
+}
+
+// TestLoopReleasesQuotaSetMeanwhile: a quota that comes while a job ends does not keep what the job asked for (I7).
+func TestLoopReleasesQuotaSetMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCell(t, 1)
+		c.start(&quotaMeanwhile{Store: c.store, cell: c}, nil)
+		c.submit("a", 1, 1000)
+		settle()
+		c.end("m0", 0)
+		settle()
+		rec, err := cellstate.Get(context.Background(), c.store, cellstate.TenantKey(cellstate.DefaultTenant))
+		if err != nil || rec.Value == nil {
+			t.Fatalf("no tenant: %v", err)
+		}
+		if got := rec.Value.(*cellstate.Tenant).Bands[0].Admitted.CPUMilli; got != 0 {
+			t.Errorf("admitted %dm after the only job ended, want none", got)
+		}
+	})
+}
+
 // TestLoopClearsOrphans: claims of a job that was deleted, or of an earlier run of its name, are ended and removed.
 func TestLoopClearsOrphans(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -218,3 +218,35 @@ func TestSweepSparesTasksThatAreKnown(t *testing.T) {
 		t.Errorf("empty directories are left: %v", left)
 	}
 }
+
+// TestRecoverSweeps: logs past their retention go without anybody asking, once it is known which tasks are still there.
+func TestRecoverSweeps(t *testing.T) {
+	dir := t.TempDir()
+	now := time.Now()
+	for name, age := range map[string]time.Duration{"old": 25 * time.Hour, "new": 23 * time.Hour} {
+		log := filepath.Join(dir, "logs", "s", name+"@1", "0.0", "stdout")
+		if err := os.MkdirAll(filepath.Dir(log), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(log, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(log, now.Add(-age), now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d, err := New(Config{DataDir: dir, Unconfined: true, Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil { // waits for the sweep under way
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "logs", "s", "*"))
+	if err != nil || len(left) != 1 || filepath.Base(left[0]) != "new@1" {
+		t.Errorf("logs left: %v, %v; want those of 23h ago only", left, err)
+	}
+}

@@ -594,3 +594,15 @@ func TestStartsBesideACorruptRecord(t *testing.T) {
 		}
 	})
 }
+
+// TestMerged: two lists of changes become one in which each key stands once, from its first old to its last new value.
+func TestMerged(t *testing.T) {
+	a, b, c := ledger("a", 1), ledger("a", 2), ledger("b", 1)
+	got := merged(
+		[]cellstate.Change{{Key: a.Key(), New: a}, {Key: c.Key(), New: c}},
+		[]cellstate.Change{{Key: b.Key(), Old: a, New: b}},
+	)
+	if want := []cellstate.Change{{Key: b.Key(), New: b}, {Key: c.Key(), New: c}}; !slices.Equal(got, want) {
+		t.Errorf("merged %+v, want %+v", got, want)
+	}
+}

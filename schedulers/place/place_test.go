@@ -239,3 +239,15 @@ func TestReservations(t *testing.T) {
 		}
 	}
 }
+
+// TestFilled: a machine that shrank below what it holds is full, not more than full: it must not draw packing tasks.
+func TestFilled(t *testing.T) {
+	for _, tt := range []struct {
+		capacity, free, want int64
+		share                float64
+	}{{100, 100, 0, 0}, {100, 50, 25, 0.75}, {100, 25, 25, 1}, {100, -50, 0, 1}, {0, 0, 0, 0}} {
+		if got := filled(tt.capacity, tt.free, tt.want); got != tt.share {
+			t.Errorf("filled(%d, %d, %d) = %v, want %v", tt.capacity, tt.free, tt.want, got, tt.share)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -18,10 +19,15 @@ const settle = 5 * time.Second
 // the newest at the time it is called. Where it ends on tasks without a state, it follows the cell a few seconds more, until
 // they have one. Errors are those of history.Walk: the audit was not finished, and the report says how far it came.
 func Run(ctx context.Context, client *clientv3.Client, cell string, fromRev int64) (Report, error) {
+	return judge(ctx, history.Walk(ctx, client, cell, fromRev), client, cell)
+}
+
+// judge is Run on a history that is read elsewhere.
+func judge(ctx context.Context, walk iter.Seq2[history.Revision, error], client *clientv3.Client, cell string) (Report, error) {
 	c := NewChecker()
 	seen := make(keys)
 	var patience time.Time
-	for r, err := range history.Walk(ctx, client, cell, fromRev) {
+	for r, err := range walk {
 		if err != nil {
 			return c.Report(), err
 		}

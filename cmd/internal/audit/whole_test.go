@@ -45,3 +45,18 @@ func TestHistoryIsWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgeRefusesPartOfAHistory: an old etcd may tell that a walk has caught up before it brought anything.
+func TestJudgeRefusesPartOfAHistory(t *testing.T) {
+	client := etcdtest.Start(t).Client()
+	resp, err := client.Put(t.Context(), "/omegacell/main/machines/a", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := func(yield func(history.Revision, error) bool) {
+		_ = yield(history.Revision{Rev: 1, Base: true}, nil) && yield(history.Revision{Rev: resp.Header.Revision, Head: true}, nil)
+	}
+	if r, err := judge(t.Context(), early, client, "main"); err == nil || !strings.Contains(err.Error(), "not whole") {
+		t.Errorf("report %+v, error %v; want one that says the history is not whole", r, err)
+	}
+}
