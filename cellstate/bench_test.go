@@ -26,8 +26,10 @@ func busy(machine string, n int, timed, gpus bool) *Ledger {
 	return l.Sum()
 }
 
+// BenchmarkFit asks about a claim that fits and one that does not, on claims without an end; about one beside claims that end
+// and begin later; and about a share of a GPU.
 func BenchmarkFit(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
+	for _, n := range []int{1, 10, 100, 1000} {
 		plain, timed, gpus := busy("m1", n, false, false), busy("m1", n, true, false), busy("m1", n, false, true)
 		short, long := lasting("new", 1000, 500, 0), lasting("new", 1001, 500, 0)
 		share := short
@@ -39,9 +41,9 @@ func BenchmarkFit(b *testing.B) {
 			c    Claim
 			fits bool
 		}{
-			{"fits", plain, short, true}, {"full", plain, long, false}, {"timed", timed, long, true}, {"gpu-share", gpus, share, true},
+			{"fits", plain, short, true}, {"full", plain, long, false}, {"future", timed, long, n > 1}, {"gpu-share", gpus, share, true},
 		} {
-			b.Run(fmt.Sprintf("%s/%d", bb.name, n), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/claims=%d", bb.name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					if s := bb.l.Fit(&bb.c, lim); (s == Shortage{}) != bb.fits {
@@ -53,7 +55,7 @@ func BenchmarkFit(b *testing.B) {
 	}
 }
 
-// BenchmarkFitGPUs claims a share, from before most of 20 claims begin, of a machine of eight devices.
+// BenchmarkFitGPUs asks about a share, from before most of 20 claims begin, of a machine of eight devices.
 func BenchmarkFitGPUs(b *testing.B) {
 	l := NewLedger("m1", Resources{CPUMilli: 100_000, GPUMilli: 8000})
 	for i := range 20 {
@@ -97,7 +99,7 @@ func BenchmarkCommitGoes(b *testing.B) {
 			x    *Txn
 		}{{"remove", removes}, {"evict", evicts}} {
 			p := bb.x.Parts()[0]
-			b.Run(fmt.Sprintf("%s/%d", bb.name, n), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/claims=%d", bb.name, n), func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					if o := bb.x.CommitPart(v, p, Limits{}); len(o.Committed) != n/2 {
@@ -112,10 +114,24 @@ func BenchmarkCommitGoes(b *testing.B) {
 func BenchmarkClone(b *testing.B) {
 	for _, n := range []int{10, 100, 1000} {
 		l := busy("m1", n, false, false)
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprintf("claims=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				l.Clone()
+			}
+		})
+	}
+}
+
+// BenchmarkWith is what a planner pays to reckon with one decision more.
+func BenchmarkWith(b *testing.B) {
+	c := claimOf("s", "new", 0, Resources{CPUMilli: 100, MemBytes: 1 << 20})
+	for _, n := range []int{1, 10, 100} {
+		l := busy("m1", n, false, false)
+		b.Run(fmt.Sprintf("claims=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.With(c)
 			}
 		})
 	}
@@ -129,13 +145,14 @@ func BenchmarkSum(b *testing.B) {
 	}
 }
 
+// BenchmarkCommitPart adds a claim to one machine.
 func BenchmarkCommitPart(b *testing.B) {
-	for _, n := range []int{10, 100, 1000} {
+	for _, n := range []int{1, 10, 100, 1000} {
 		v := newCell(busy("m1", n, false, false))
 		c := claimOf("s", "new", 0, Resources{CPUMilli: 100, MemBytes: 1 << 20})
 		x := &Txn{ID: "t", Scheduler: "s", Mode: Incremental, Rule: FitRule, Add: []Claim{c}}
 		p := x.Parts()[0]
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(fmt.Sprintf("claims=%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if o := x.CommitPart(v, p, Limits{}); len(o.Committed) != 1 {
@@ -146,36 +163,43 @@ func BenchmarkCommitPart(b *testing.B) {
 	}
 }
 
-// BenchmarkCommit adds a claim to each of 100 machines that hold ten; and, the worst for a refusal, a gang of 10,000 of which
+// BenchmarkCommit adds a claim to each of some machines that hold ten; and, the worst for a refusal, a gang of 10,000 of which
 // none fits.
 func BenchmarkCommit(b *testing.B) {
 	v := newCell()
-	small := &Txn{ID: "t", Scheduler: "s", Mode: Incremental, Rule: FitRule}
-	huge := &Txn{ID: "t", Scheduler: "s", Mode: AllOrNothing, Rule: FitRule}
-	for i := range 10_000 {
+	var all []Claim
+	for i := range 100 {
 		c := claimOf("s", "new", uint32(i), Resources{CPUMilli: 100, MemBytes: 1 << 20})
-		c.Machine = fmt.Sprintf("m%d", i%100)
-		if i < 100 {
-			v.store(busy(c.Machine, 10, false, false))
-			small.Add = append(small.Add, c)
-		}
-		c.Resources.CPUMilli = 1 << 30
-		huge.Add = append(huge.Add, c)
+		c.Machine = fmt.Sprintf("m%d", i)
+		v.store(busy(c.Machine, 10, false, false))
+		all = append(all, c)
 	}
-	for _, bb := range []struct {
-		name string
-		x    *Txn
-		n    int
-	}{{"100-machines", small, 100}, {"refused-gang-of-10000", huge, 0}} {
-		b.Run(bb.name, func(b *testing.B) {
+	run := func(name string, x *Txn, committed int) {
+		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if o, err := Commit(v, bb.x, Limits{}); err != nil || len(o.Committed) != bb.n {
+				if o, err := Commit(v, x, Limits{}); err != nil || len(o.Committed) != committed {
 					b.Fatal(err, len(o.Conflicts))
 				}
 			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(x.Add)), "ns/claim")
 		})
 	}
+	for _, n := range []int{1, 100} {
+		for _, mode := range []Mode{Incremental, AllOrNothing} {
+			for _, rule := range []Rule{FitRule, SeqRule} {
+				x := &Txn{ID: "t", Scheduler: "s", Mode: mode, Rule: rule, Basis: v, Add: all[:n]}
+				run(fmt.Sprintf("machines=%d/mode=%s/rule=%s", n, mode, rule), x, n)
+			}
+		}
+	}
+	huge := &Txn{ID: "t", Scheduler: "s", Mode: AllOrNothing, Rule: FitRule}
+	for i := range 10_000 {
+		c := all[i%100]
+		c.ID.Task, c.Resources.CPUMilli = uint32(i), 1<<30
+		huge.Add = append(huge.Add, c)
+	}
+	run("refused-gang=10000", huge, 0)
 }
 
 // TestFitAllocatesNothing: planners call it for every machine of the cell.

@@ -1,9 +1,6 @@
 package cellstate
 
-import (
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Part is the share of a transaction that is decided by itself: the machines that depend on each other. In incremental mode
 // that is one machine, or both ends of a move and what hangs on them; a gang is a single part.
@@ -16,7 +13,7 @@ type Part struct {
 
 	remove []ClaimRef
 	evict  []Evict
-	add    []Claim
+	add    []*Claim // of the transaction
 	move   []Move
 }
 
@@ -27,133 +24,52 @@ type Decision struct {
 	Conflicts []Conflict
 }
 
-// Parts splits a transaction into the parts that are decided by themselves, ordered by their first machine.
-func (t *Txn) Parts() []Part {
-	group := newUnion()
-	each := func(machine string) {
-		if t.Mode == AllOrNothing {
-			group.join("", machine)
-		} else {
-			group.join(machine, machine)
-		}
-	}
-	for i := range t.Remove {
-		each(t.Remove[i].Machine)
-	}
-	newcomers := t.newcomers()
-	for i := range t.Evict {
-		each(t.Evict[i].Machine)
-		if to, ok := newcomers[t.Evict[i].Eviction.By]; ok {
-			group.join(t.Evict[i].Machine, to)
-		}
-	}
-	for i := range t.Add {
-		each(t.Add[i].Machine)
-	}
-	for i := range t.Move {
-		each(t.Move[i].From)
-		each(t.Move[i].To.Machine)
-		group.join(t.Move[i].From, t.Move[i].To.Machine)
-	}
-	parts := make(map[string]*Part)
-	of := func(machine string) *Part {
-		root := group.find(machine)
-		p := parts[root]
-		if p == nil {
-			p = &Part{Atomic: t.Mode == AllOrNothing}
-			parts[root] = p
-		}
-		p.Machines = append(p.Machines, machine)
-		return p
-	}
-	for _, r := range t.Remove {
-		p := of(r.Machine)
-		p.remove = append(p.remove, r)
-	}
-	for _, e := range t.Evict {
-		p := of(e.Machine)
-		p.evict = append(p.evict, e)
-		_, makesRoom := newcomers[e.Eviction.By]
-		p.Atomic = p.Atomic || makesRoom
-	}
-	for _, c := range t.Add {
-		p := of(c.Machine)
-		p.add = append(p.add, c)
-	}
-	for _, m := range t.Move {
-		of(m.From)
-		p := of(m.To.Machine)
-		p.move = append(p.move, m)
-		p.Atomic = true
-	}
-	out := make([]Part, 0, len(parts))
-	for _, p := range parts {
-		slices.Sort(p.Machines)
-		p.Machines = slices.Compact(p.Machines)
-		out = append(out, *p)
-	}
-	slices.SortFunc(out, func(a, b Part) int { return strings.Compare(a.Machines[0], b.Machines[0]) })
-	return out
-}
-
-// newcomers returns the machine that each added or moved claim goes to; nil where no eviction makes room for anything.
-func (t *Txn) newcomers() map[ClaimID]string {
-	if !slices.ContainsFunc(t.Evict, func(e Evict) bool { return e.Eviction.By != ClaimID{} }) {
-		return nil
-	}
-	to := make(map[ClaimID]string, len(t.Add)+len(t.Move))
-	for i := range t.Add {
-		to[t.Add[i].ID] = t.Add[i].Machine
-	}
-	for i := range t.Move {
-		to[t.Move[i].To.ID] = t.Move[i].To.Machine
-	}
-	return to
-}
-
-// union is a disjoint-set forest over machine names.
-type union struct{ parent map[string]string }
-
-func newUnion() union { return union{parent: make(map[string]string)} }
-
-func (u union) find(a string) string {
-	for {
-		p, ok := u.parent[a]
-		if !ok || p == a {
-			return a
-		}
-		a = p
-	}
-}
-
-func (u union) join(a, b string) {
-	a, b = u.find(a), u.find(b)
-	u.parent[b] = a
-}
-
 // Commit is the commit rule over a whole transaction, part by part. The ledgers of the decision are to replace those of the
 // view, all of a part or none. A refused part leaves no trace: none of its ledgers is in the decision.
 func Commit(v View, t *Txn, lim Limits) (Decision, error) {
 	if err := t.Check(); err != nil {
 		return Decision{}, err
 	}
-	var all Decision
-	for _, p := range t.Parts() {
-		o := t.CommitPart(v, p, lim)
-		all.Ledgers = append(all.Ledgers, o.Ledgers...)
-		all.Committed = append(all.Committed, o.Committed...)
-		all.Conflicts = append(all.Conflicts, o.Conflicts...)
+	parts := t.Parts()
+	w := working{txn: t, view: v, lim: lim.WithDefaults()}
+	w.out.Ledgers = make([]*Ledger, 0, len(parts))
+	w.out.Committed = make([]ClaimID, 0, len(t.Remove)+len(t.Evict)+len(t.Add)+len(t.Move))
+	for i := range parts {
+		w.decide(&parts[i])
 	}
-	return all, nil
+	return w.out, nil
 }
 
 // CommitPart is the commit rule for one part: what the part's ledgers become on what v shows, and which claims are refused.
 // It is deterministic in its arguments, so a store may run it again on fresher ledgers. A part that is in effect already,
 // because it was sent before, is committed without a change (I4).
 func (t *Txn) CommitPart(v View, p Part, lim Limits) Decision {
-	w := working{txn: t, view: v, lim: lim.WithDefaults(), ledgers: make(map[string]*Ledger, len(p.Machines))}
-	if t.Rule == SeqRule && w.changed(&p) {
-		return w.settle(&p)
+	w := working{txn: t, view: v, lim: lim.WithDefaults()}
+	w.decide(&p)
+	return w.out
+}
+
+// working is the state of a commit: the decision so far, and the ledgers of the part under way as changed so far.
+type working struct {
+	txn  *Txn
+	view View
+	lim  Limits
+	out  Decision
+
+	part    *Part
+	ledgers []*Ledger          // clones, by the place of the machine in the part; nil where unchanged
+	gone    [][]ClaimID        // likewise: still in the clone, to go with the next flush. nil where none is
+	adds    map[ClaimID]*Claim // of the part; nil until they are looked up
+}
+
+// decide adds to the decision what becomes of one part.
+func (w *working) decide(p *Part) {
+	w.part, w.gone, w.adds = p, nil, nil
+	w.ledgers = append(w.ledgers[:0], make([]*Ledger, len(p.Machines))...)
+	committed, conflicts := len(w.out.Committed), len(w.out.Conflicts)
+	if w.txn.Rule == SeqRule && w.changed(p) {
+		w.settle(p)
+		return
 	}
 	for _, r := range p.remove {
 		w.remove(r)
@@ -164,35 +80,35 @@ func (t *Txn) CommitPart(v View, p Part, lim Limits) Decision {
 	for i := range p.move {
 		w.move(&p.move[i])
 	}
-	for i := range p.add {
-		w.add(p.add[i])
+	for _, c := range p.add {
+		w.add(c)
 	}
-	if p.Atomic && len(w.out.Conflicts) > 0 {
-		return p.abandon(w.out.Conflicts)
+	if p.Atomic && len(w.out.Conflicts) > conflicts {
+		w.out.Committed = w.out.Committed[:committed]
+		w.abandon(p, w.out.Conflicts[conflicts:])
+		return
 	}
-	for _, m := range p.Machines {
-		if l := w.ledgers[m]; l != nil {
-			w.flush(m)
+	for i, l := range w.ledgers {
+		if l != nil {
+			w.flush(i)
 			w.out.Ledgers = append(w.out.Ledgers, l)
 		}
 	}
-	return w.out
 }
 
-// working is the state of one CommitPart: ledgers as changed so far, and the decision.
-type working struct {
-	txn     *Txn
-	view    View
-	lim     Limits
-	ledgers map[string]*Ledger   // clones
-	gone    map[string][]ClaimID // by machine: still in the clone, to go with the next flush
-	out     Decision
+// place returns the place of a machine in the part.
+func (w *working) place(machine string) int {
+	if len(w.ledgers) == 1 {
+		return 0
+	}
+	i, _ := slices.BinarySearch(w.part.Machines, machine)
+	return i
 }
 
 // look returns the ledger as it is now, to read only; claims that go may still stand in it. (Nobody looks for those again: a
 // transaction names each claim once.)
 func (w *working) look(machine string) *Ledger {
-	if l := w.ledgers[machine]; l != nil {
+	if l := w.ledgers[w.place(machine)]; l != nil {
 		return l
 	}
 	l, _ := w.view.Ledger(machine)
@@ -207,15 +123,14 @@ func (w *working) find(machine string, id ClaimID) *Claim {
 	return nil
 }
 
-// edit returns the part's own copy of the ledger, to be changed.
+// edit returns the part's own copy of the ledger, to be changed, with room for the claims that the part is likely to add.
 func (w *working) edit(machine string) *Ledger {
-	l := w.ledgers[machine]
-	if l == nil {
+	i := w.place(machine)
+	if w.ledgers[i] == nil {
 		old, _ := w.view.Ledger(machine)
-		l = old.Clone()
-		w.ledgers[machine] = l
+		w.ledgers[i] = old.cloneFor((len(w.part.add) + len(w.part.move) + len(w.ledgers) - 1) / len(w.ledgers))
 	}
-	return l
+	return w.ledgers[i]
 }
 
 func (w *working) done(id ClaimID) { w.out.Committed = append(w.out.Committed, id) }
@@ -240,16 +155,17 @@ func (w *working) remove(r ClaimRef) {
 func (w *working) take(machine string, id ClaimID) {
 	w.edit(machine)
 	if w.gone == nil {
-		w.gone = make(map[string][]ClaimID)
+		w.gone = make([][]ClaimID, len(w.ledgers))
 	}
-	w.gone[machine] = append(w.gone[machine], id)
+	i := w.place(machine)
+	w.gone[i] = append(w.gone[i], id)
 }
 
-// flush takes out of a ledger what is noted to go.
-func (w *working) flush(machine string) {
-	if ids := w.gone[machine]; len(ids) > 0 {
-		w.ledgers[machine].remove(ids...)
-		delete(w.gone, machine)
+// flush takes out of the ledger at a place what is noted to go.
+func (w *working) flush(i int) {
+	if w.gone != nil && len(w.gone[i]) > 0 {
+		w.ledgers[i].remove(w.gone[i])
+		w.gone[i] = nil
 	}
 }
 
@@ -281,37 +197,41 @@ func (e *Evict) inEffect(c *Claim) bool {
 
 // yields reports whether the victim has to yield to the claim that e makes room for.
 func (w *working) yields(victim *Claim, e *Evict) bool {
-	for i := range w.txn.Add {
-		if a := &w.txn.Add[i]; a.ID == e.Eviction.By && a.Machine == e.Machine {
-			return a.Precedence.MayEvict(victim.Precedence)
+	if w.adds == nil {
+		w.adds = make(map[ClaimID]*Claim, len(w.part.add))
+		for _, c := range w.part.add {
+			w.adds[c.ID] = c
 		}
 	}
-	return false
+	a := w.adds[e.Eviction.By]
+	return a != nil && a.Machine == e.Machine && a.Precedence.MayEvict(victim.Precedence)
 }
 
-func (w *working) add(c Claim) {
-	w.flush(c.Machine)
+// add claims what c asks for.
+func (w *working) add(c *Claim) {
+	w.flush(w.place(c.Machine))
 	l := w.look(c.Machine)
 	if l == nil {
 		w.refuse(c.ID, c.Machine, Shortage{Reason: ReasonNoMachine})
 		return
 	}
 	if have := l.Find(c.ID); have != nil {
-		if have.Same(&c) {
+		if have.Same(c) {
 			w.done(c.ID)
 		} else {
 			w.refuse(c.ID, c.Machine, Shortage{Reason: ReasonDuplicate})
 		}
 		return
 	}
-	if s := l.Fit(&c, w.lim); s != (Shortage{}) {
+	if s := l.Fit(c, w.lim); s != (Shortage{}) {
 		w.refuse(c.ID, c.Machine, s)
 		return
 	}
-	if c.Resources.GPUMilli > 0 && len(c.GPUs) == 0 {
-		c.GPUs, _ = l.AssignGPUs(&c)
+	gpus := c.GPUs
+	if c.Resources.GPUMilli > 0 && len(gpus) == 0 {
+		gpus, _ = l.AssignGPUs(c)
 	}
-	w.edit(c.Machine).insert(c)
+	w.edit(c.Machine).insert(c, gpus)
 	w.done(c.ID)
 }
 
@@ -330,7 +250,7 @@ func (w *working) move(m *Move) {
 		return
 	}
 	w.take(m.From, m.To.ID)
-	w.add(m.To)
+	w.add(&m.To)
 }
 
 // changed reports whether any machine of the part changed since the snapshot that the transaction was made on.
@@ -347,7 +267,7 @@ func (w *working) changed(p *Part) bool {
 
 // settle decides a part whose machines changed, under rule seq. What is in effect already, because the part was sent before,
 // is committed without a change (I4), and the rest refused; of an atomic part all is in effect or nothing was done.
-func (w *working) settle(p *Part) Decision {
+func (w *working) settle(p *Part) {
 	inEffect := make(map[ClaimID]bool)
 	for _, r := range p.remove {
 		inEffect[r.ID] = w.find(r.Machine, r.ID) == nil
@@ -360,23 +280,19 @@ func (w *working) settle(p *Part) Decision {
 		m := &p.move[i]
 		inEffect[m.To.ID] = w.find(m.From, m.To.ID) == nil && w.find(m.To.Machine, m.To.ID) != nil
 	}
-	for i := range p.add {
-		c := &p.add[i]
+	for _, c := range p.add {
 		have := w.find(c.Machine, c.ID)
 		inEffect[c.ID] = have != nil && have.Same(c)
 	}
-	var o Decision
+	all := true
+	p.each(func(id ClaimID, _ string) { all = all && inEffect[id] })
 	p.each(func(id ClaimID, machine string) {
-		if inEffect[id] {
-			o.Committed = append(o.Committed, id)
+		if all || inEffect[id] && !p.Atomic {
+			w.done(id)
 		} else {
-			o.Conflicts = append(o.Conflicts, Conflict{ID: id, Machine: machine, Reason: ReasonChanged})
+			w.refuse(id, machine, Shortage{Reason: ReasonChanged})
 		}
 	})
-	if p.Atomic && len(o.Conflicts) > 0 {
-		return p.Refuse(ReasonChanged)
-	}
-	return o
 }
 
 // Refuse refuses the whole part for one reason: the rule's own ReasonChanged, or a store's ReasonContended when it gives up.
@@ -388,19 +304,17 @@ func (p *Part) Refuse(r Reason) Decision {
 	return o
 }
 
-// abandon refuses the whole part because of these conflicts.
-func (p *Part) abandon(why []Conflict) Decision {
-	o := Decision{Conflicts: why}
+// abandon refuses the rest of a part because of these conflicts.
+func (w *working) abandon(p *Part, why []Conflict) {
 	named := make(map[ClaimID]bool, len(why))
 	for i := range why {
 		named[why[i].ID] = true
 	}
 	p.each(func(id ClaimID, machine string) {
 		if !named[id] {
-			o.Conflicts = append(o.Conflicts, Conflict{ID: id, Machine: machine, Reason: ReasonAbandoned})
+			w.refuse(id, machine, Shortage{Reason: ReasonAbandoned})
 		}
 	})
-	return o
 }
 
 // each calls f for every claim that the part names.
@@ -414,7 +328,7 @@ func (p *Part) each(f func(id ClaimID, machine string)) {
 	for i := range p.move {
 		f(p.move[i].To.ID, p.move[i].To.Machine)
 	}
-	for i := range p.add {
-		f(p.add[i].ID, p.add[i].Machine)
+	for _, c := range p.add {
+		f(c.ID, c.Machine)
 	}
 }

@@ -275,3 +275,36 @@ func reasonOf(t *testing.T, s string) Reason {
 	}
 	return Reasons()[i]
 }
+
+// TestCommitDecidesPartsApart: what was found out about one part is no part of the next.
+func TestCommitDecidesPartsApart(t *testing.T) {
+	x := &Txn{ID: "t", Scheduler: "high", Mode: Incremental, Rule: FitRule}
+	v := newCell()
+	for i, m := range []string{"m1", "m2", "m3"} {
+		victim, c := claimOf("low", "victim", uint32(i), cpu(1000)), claimOf("high", "taker", uint32(i), cpu(1000))
+		victim.Machine, victim.Precedence = m, 0
+		c.Machine, c.Start = m, 500
+		l := NewLedger(m, cpu(1000))
+		l.Claims = []Claim{victim}
+		v.store(l.Sum())
+		x.Add = append(x.Add, c)
+		x.Evict = append(x.Evict, Evict{ClaimRef{m, victim.ID}, Eviction{Deadline: 500, By: c.ID}})
+	}
+	x.Add[1].Resources = cpu(1001) // m2's part is refused whole
+	d, err := Commit(v, x, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changed []string
+	for _, l := range d.Ledgers {
+		changed = append(changed, l.Machine)
+	}
+	if !slices.Equal(changed, []string{"m1", "m3"}) || len(d.Committed) != 4 || len(d.Conflicts) != 2 {
+		t.Errorf("changed %v, committed %v, conflicts %v", changed, d.Committed, d.Conflicts)
+	}
+	for _, c := range d.Conflicts {
+		if c.Machine != "m2" {
+			t.Errorf("conflict %v", c)
+		}
+	}
+}

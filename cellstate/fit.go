@@ -107,9 +107,8 @@ func (l *Ledger) Fit(c *Claim, lim Limits) Shortage {
 
 // room is the part of Fit about amounts alone.
 func (l *Ledger) room(c *Claim) Shortage {
-	free := l.Capacity.combine(&l.used, -1)
-	if !c.Resources.Fits(&free) {
-		free = l.Free(c.Start, c.until())
+	if !c.Resources.fitsBeside(&l.used, &l.Capacity) {
+		free := l.Free(c.Start, c.until())
 		if !c.Resources.Fits(&free) {
 			return firstShortage(&c.Resources, &free)
 		}

@@ -3,6 +3,7 @@ package cellstate
 import (
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // Ledger is everything that is claimed on one machine, now and later: the point of contention between schedulers. It is a
@@ -35,9 +36,15 @@ func NewLedger(machine string, capacity Resources) *Ledger {
 
 // Clone returns a copy whose claims may be changed; call Sum when done. What claims point to stays shared and is not to
 // be changed, only replaced.
-func (l *Ledger) Clone() *Ledger {
+func (l *Ledger) Clone() *Ledger { return l.cloneFor(0) }
+
+// cloneFor is Clone with room for more claims, so that adding them copies nothing again.
+func (l *Ledger) cloneFor(more int) *Ledger {
 	n := *l
-	n.Claims = slices.Clone(l.Claims)
+	n.Claims = l.Claims[:0:0] // without spare room, which would be shared
+	if len(l.Claims)+more > 0 {
+		n.Claims = append(make([]Claim, 0, len(l.Claims)+more), l.Claims...)
+	}
 	return &n
 }
 
@@ -72,14 +79,13 @@ func (l *Ledger) span(c *Claim) {
 // With returns the ledger with one more claim, which must not be there yet: what a planner reckons with after it decided on
 // c. A GPU amount without devices gets those that [Commit] would choose; whether c fits is for [Ledger.Fit] to say.
 func (l *Ledger) With(c Claim) *Ledger {
-	if c.Resources.GPUMilli > 0 && len(c.GPUs) == 0 {
-		c.GPUs, _ = l.AssignGPUs(&c)
+	gpus := c.GPUs
+	if c.Resources.GPUMilli > 0 && len(gpus) == 0 {
+		gpus, _ = l.AssignGPUs(&c)
 	}
-	n := *l
-	n.Claims = make([]Claim, len(l.Claims), len(l.Claims)+1)
-	copy(n.Claims, l.Claims)
-	n.insert(c)
-	return &n
+	n := l.cloneFor(1)
+	n.insert(&c, gpus)
+	return n
 }
 
 // Check returns an error that names what no ledger may have as a whole: an impossible capacity, more devices or claims than
@@ -110,7 +116,7 @@ func (l *Ledger) Find(id ClaimID) *Claim {
 }
 
 func (l *Ledger) index(id ClaimID) (int, bool) {
-	return slices.BinarySearchFunc(l.Claims, id, func(c Claim, id ClaimID) int { return c.ID.Compare(id) })
+	return sort.Find(len(l.Claims), func(i int) int { return id.Compare(l.Claims[i].ID) })
 }
 
 // Live counts the claims that have not ended.
@@ -124,25 +130,37 @@ func (l *Ledger) Live() int {
 	return n
 }
 
-// insert adds a claim in its place. It must not be there yet.
-func (l *Ledger) insert(c Claim) {
-	i, _ := l.index(c.ID)
-	c.Machine = l.Machine
-	l.Claims = slices.Insert(l.Claims, i, c)
+// insert adds a claim, on these devices, in its place. It must not be there yet.
+func (l *Ledger) insert(c *Claim, gpus []GPUShare) {
+	i := len(l.Claims)
+	if i > 0 && l.Claims[i-1].ID.Compare(c.ID) > 0 {
+		i, _ = l.index(c.ID)
+	}
+	l.Claims = slices.Insert(l.Claims, i, *c)
+	l.Claims[i].Machine, l.Claims[i].GPUs = l.Machine, gpus
 	if !c.Ended {
 		l.used = l.used.combine(&c.Resources, 1) // not in place: a clone shares its extended amounts
-		l.span(&c)
+		l.span(c)
 	}
 }
 
 // remove takes these claims out, those of them that are there, in one pass however many they are.
-func (l *Ledger) remove(ids ...ClaimID) {
-	ids = slices.Clone(ids)
-	slices.SortFunc(ids, ClaimID.Compare)
-	l.Claims = slices.DeleteFunc(l.Claims, func(c Claim) bool {
-		_, found := slices.BinarySearchFunc(ids, c.ID, ClaimID.Compare)
-		return found
-	})
+func (l *Ledger) remove(ids []ClaimID) {
+	if !slices.IsSortedFunc(ids, ClaimID.Compare) {
+		ids = slices.SortedFunc(slices.Values(ids), ClaimID.Compare)
+	}
+	kept := l.Claims[:0]
+	for i := range l.Claims {
+		c := &l.Claims[i]
+		for len(ids) > 0 && ids[0].Compare(c.ID) < 0 {
+			ids = ids[1:]
+		}
+		if len(ids) == 0 || ids[0] != c.ID {
+			kept = append(kept, *c)
+		}
+	}
+	clear(l.Claims[len(kept):])
+	l.Claims = kept
 	l.Sum()
 }
 
@@ -178,17 +196,18 @@ func (l *Ledger) MarkEnded(ids []ClaimID, now Instant) *Ledger {
 	return n.Sum()
 }
 
-// startEarlier sets the start of claim i to now if it fits from now on. The claim itself is left out of the sum meanwhile.
+// startEarlier sets the start of claim i to now if it fits from now on, beside the others. The sums still count the claim
+// itself meanwhile: too much for a first look, and nothing that is exact at now, before its start.
 func (l *Ledger) startEarlier(i int, now Instant) {
-	early := l.Claims[i]
+	c := &l.Claims[i]
+	early := *c
 	early.Start, early.After = now, nil
-	l.Claims[i].Ended = true
-	l.Sum()
-	if l.room(&early) == (Shortage{}) {
-		l.Claims[i] = early
+	c.Ended = true
+	fits := l.room(&early) == (Shortage{})
+	c.Ended = false
+	if fits {
+		*c = early
 	}
-	l.Claims[i].Ended = false
-	l.Sum()
 }
 
 // AllEnded reports whether every one of these claims has ended or is not here.

@@ -35,8 +35,8 @@ func TestDerivedLeavesTheOriginal(t *testing.T) {
 	l := ledgerOf(fpga(10), there)
 	for name, change := range map[string]func() *Ledger{
 		"with":   func() *Ledger { return l.With(claimOf("batch", "b", 0, fpga(3))) },
-		"insert": func() *Ledger { n := l.Clone(); n.insert(claimOf("batch", "b", 0, fpga(3))); return n },
-		"remove": func() *Ledger { n := l.Clone(); n.remove(there.ID); return n },
+		"insert": func() *Ledger { n := l.Clone(); c := claimOf("batch", "b", 0, fpga(3)); n.insert(&c, nil); return n },
+		"remove": func() *Ledger { n := l.Clone(); n.remove([]ClaimID{there.ID}); return n },
 		"ended":  func() *Ledger { return l.MarkEnded([]ClaimID{there.ID}, 5) },
 	} {
 		if n := change(); n.Used().Equal(fpga(2)) || !l.Used().Equal(fpga(2)) || len(l.Claims) != 1 || !l.Claims[0].Resources.Equal(fpga(2)) {
@@ -60,7 +60,7 @@ func TestRemove(t *testing.T) {
 			ids = append(ids, lasting(job, 0, 0, 0).ID)
 		}
 		named := slices.Clone(ids)
-		l.remove(ids...)
+		l.remove(ids)
 		left := ""
 		for i := range l.Claims {
 			left += l.Claims[i].ID.Job
@@ -71,5 +71,16 @@ func TestRemove(t *testing.T) {
 		if !slices.Equal(ids, named) {
 			t.Errorf("remove put its argument in another order: %v", ids)
 		}
+	}
+}
+
+// A copy of a ledger whose last claim went has no room in common with it.
+func TestCloneOfEmptied(t *testing.T) {
+	l := &Ledger{Machine: "m", Capacity: Resources{CPUMilli: 10}, Claims: make([]Claim, 0, 1)}
+	a, b := l.Clone(), l.Clone()
+	a.Claims = append(a.Claims, Claim{ID: ClaimID{Job: "a"}})
+	b.Claims = append(b.Claims, Claim{ID: ClaimID{Job: "b"}})
+	if a.Claims[0].ID.Job != "a" {
+		t.Errorf("a holds %v after b was changed", a.Claims[0].ID)
 	}
 }

@@ -1,5 +1,7 @@
 package cellstate
 
+import "sort"
+
 // Machine is what a machine is, as its agent and the operators describe it. How much it has is in its Ledger.
 type Machine struct {
 	Name       string
@@ -42,12 +44,11 @@ func (r *Report) Find(id ClaimID) *ClaimStatus {
 	if r == nil {
 		return nil
 	}
-	for i := range r.Claims {
-		if r.Claims[i].ID == id {
-			return &r.Claims[i]
-		}
+	i, found := sort.Find(len(r.Claims), func(i int) int { return id.Compare(r.Claims[i].ID) })
+	if !found {
+		return nil
 	}
-	return nil
+	return &r.Claims[i]
 }
 
 // Phase is how far a claim's task has come. It never goes back, except from Running to Starting when the agent restarts

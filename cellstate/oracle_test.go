@@ -189,7 +189,7 @@ func TestFitIsTheOracles(t *testing.T) {
 func checkNoFuller(t *rapid.T, l *Ledger, c Claim) (overfull bool) {
 	before, _ := leastFree(l, c.Start, c.until())
 	n := l.Clone()
-	n.insert(c)
+	n.insert(&c, c.GPUs)
 	after, _ := leastFree(n, c.Start, c.until())
 	for name, free := range after {
 		overfull = overfull || before[name] < 0
@@ -226,7 +226,7 @@ func checkAssigned(t *rapid.T, l *Ledger, c Claim) {
 	}
 	_, before := leastFree(l, 0, Forever)
 	n := l.Clone()
-	n.insert(c)
+	n.insert(&c, c.GPUs)
 	_, after := leastFree(n, 0, Forever)
 	for d, f := range after {
 		if f < 0 && f != before[d] {

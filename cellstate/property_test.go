@@ -237,7 +237,7 @@ func checkEnded(t *rapid.T, before, after *Ledger, ids []ClaimID, now Instant) {
 			was.Start, was.After = now, nil
 		} else if waits && after != before {
 			rest, early := after.Clone(), is
-			rest.remove(is.ID)
+			rest.remove([]ClaimID{is.ID})
 			early.Start = now
 			if oracleFits(rest, &early) {
 				t.Fatalf("%v could begin at %d on %+v", is.ID, now, after)

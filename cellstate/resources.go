@@ -62,6 +62,17 @@ func (r *Resources) Fits(free *Resources) bool {
 		(len(r.Extended) == 0 || extendedFits(r.Extended, free.Extended))
 }
 
+// fitsBeside is Fits where used of the capacity is in use: the same without making the difference.
+func (r *Resources) fitsBeside(used, capacity *Resources) bool {
+	if len(r.Extended) > 0 {
+		free := capacity.combine(used, -1)
+		return r.Fits(&free)
+	}
+	return fits(r.CPUMilli, capacity.CPUMilli-used.CPUMilli) && fits(r.MemBytes, capacity.MemBytes-used.MemBytes) &&
+		fits(r.DiskBytes, capacity.DiskBytes-used.DiskBytes) && fits(r.NetBitsPerSecond, capacity.NetBitsPerSecond-used.NetBitsPerSecond) &&
+		fits(r.GPUMilli, capacity.GPUMilli-used.GPUMilli)
+}
+
 // fits is the rule for one amount.
 func fits(want, free int64) bool { return want <= free || want == 0 }
 

@@ -17,6 +17,9 @@ type Snapshot interface {
 	View
 	// Rev is the revision that the snapshot shows.
 	Rev() int64
+	// AsOf is when the holder last heard that the snapshot was the newest state of the cell; 0 where it never did. Now less
+	// AsOf bounds how stale it is, but for the time that the news itself was under way.
+	AsOf() Instant
 	// Len is the number of slots for machines; some may be empty. A machine keeps its slot for as long as it exists.
 	Len() int
 	// At returns the machine in slot i, 0 ≤ i < Len, or nil if the slot is empty.

@@ -22,7 +22,8 @@ type Store interface {
 	List(ctx context.Context, r Range, rev int64) (Listing, error)
 
 	// Watch yields every change in a range from revision `from` on, in order, without gaps, all changes of a revision
-	// in one batch. It ends after the first error: ErrCompacted where `from` is too old, or ctx's.
+	// in one batch. While nothing changes it says so, in empty batches, so that the watcher knows how old its news is. It
+	// ends after the first error: ErrCompacted where `from` is too old, or ctx's.
 	Watch(ctx context.Context, r Range, from int64) iter.Seq2[Batch, error]
 
 	// Lease makes a lease and keeps it alive until it is closed or cannot be kept.
@@ -35,7 +36,8 @@ type Listing struct {
 	Records []Record
 }
 
-// Batch is all that one revision changed in a watched range. An empty one says that nothing changed up to Rev.
+// Batch is all that one revision changed in a watched range. An empty one says that nothing changed up to Rev, which may be
+// that of the batch before it.
 type Batch struct {
 	Rev    int64
 	Events []Event // at most one for each key

@@ -127,23 +127,18 @@ func (t *Txn) Check() error {
 	if t.Rule == SeqRule && t.Basis == nil {
 		return bad("rule seq without a snapshot")
 	}
-	seen := make(map[ClaimID]bool, len(t.Add)+len(t.Remove)+len(t.Evict)+len(t.Move))
-	once := func(id ClaimID) error {
-		if seen[id] {
-			return bad("claim %s is named twice", id)
-		}
-		seen[id] = true
-		return nil
+	if id, twice := t.twice(); twice {
+		return bad("claim %s is named twice", id)
 	}
-	own := func(id ClaimID) error {
+	own := func(id *ClaimID) error {
 		if id.Scheduler != t.Scheduler && t.Scheduler != Operator {
 			return bad("claim %s is not one of scheduler %s", id, t.Scheduler)
 		}
-		return once(id)
+		return nil
 	}
 	for i := range t.Add {
 		c := &t.Add[i]
-		if err := own(c.ID); err != nil {
+		if err := own(&c.ID); err != nil {
 			return err
 		}
 		if err := c.Check(); err != nil {
@@ -153,30 +148,30 @@ func (t *Txn) Check() error {
 			return bad("new claim %s has ended or is evicted already", c.ID)
 		}
 	}
-	for _, r := range t.Remove {
-		if err := own(r.ID); err != nil {
+	for i := range t.Remove {
+		r := &t.Remove[i]
+		if err := own(&r.ID); err != nil {
 			return err
 		}
 		if err := CheckName(r.Machine); err != nil {
 			return bad("machine of %s: %v", r.ID, err)
 		}
 	}
-	for _, e := range t.Evict {
-		if err := once(e.ID); err != nil {
-			return err
-		}
+	newcomers := t.newcomers()
+	for i := range t.Evict {
+		e := &t.Evict[i]
 		if err := CheckName(e.Machine); err != nil {
 			return bad("machine of %s: %v", e.ID, err)
 		}
 		if e.Eviction.Deadline <= 0 {
 			return bad("eviction of %s has no deadline", e.ID)
 		}
-		if t.forOthers(&e) && !slices.ContainsFunc(t.Add, func(c Claim) bool { return c.ID == e.Eviction.By && c.Machine == e.Machine }) {
+		if to, ok := newcomers[e.Eviction.By]; t.forOthers(e) && (!ok || to != e.Machine || t.moves(e.Eviction.By)) {
 			return bad("eviction of %s, of another scheduler, makes room for no claim of this transaction on %s", e.ID, e.Machine)
 		}
 	}
 	for i := range t.Move {
-		if err := own(t.Move[i].To.ID); err != nil {
+		if err := own(&t.Move[i].To.ID); err != nil {
 			return err
 		}
 		if err := t.Move[i].To.Check(); err != nil {
@@ -193,6 +188,62 @@ func (t *Txn) Check() error {
 		}
 	}
 	return nil
+}
+
+// twice returns a claim that the transaction names twice, if there is one.
+func (t *Txn) twice() (ClaimID, bool) {
+	n := 0
+	var last *ClaimID
+	ascending := true
+	t.each(func(id *ClaimID) bool {
+		ascending = ascending && (last == nil || last.Compare(*id) < 0)
+		last = id
+		n++
+		return true
+	})
+	if ascending { // as in most: the tasks of one job in order
+		return ClaimID{}, false
+	}
+	seen := make(map[ClaimID]bool, n)
+	var again ClaimID
+	twice := false
+	t.each(func(id *ClaimID) bool {
+		if seen[*id] {
+			again, twice = *id, true
+		}
+		seen[*id] = true
+		return !twice
+	})
+	return again, twice
+}
+
+// each calls f for every claim that the transaction names, until it returns false.
+func (t *Txn) each(f func(id *ClaimID) bool) {
+	for i := range t.Add {
+		if !f(&t.Add[i].ID) {
+			return
+		}
+	}
+	for i := range t.Remove {
+		if !f(&t.Remove[i].ID) {
+			return
+		}
+	}
+	for i := range t.Evict {
+		if !f(&t.Evict[i].ID) {
+			return
+		}
+	}
+	for i := range t.Move {
+		if !f(&t.Move[i].To.ID) {
+			return
+		}
+	}
+}
+
+// moves reports whether the claim is one of Move.
+func (t *Txn) moves(id ClaimID) bool {
+	return slices.ContainsFunc(t.Move, func(m Move) bool { return m.To.ID == id })
 }
 
 // forOthers reports whether e takes from somebody who did not ask for it.

@@ -31,6 +31,8 @@ func TestTxnCheck(t *testing.T) {
 		{"add an ended claim", func(x *Txn) { x.Add = []Claim{ended(mine)} }, false},
 		{"add an evicted claim", func(x *Txn) { x.Add = []Claim{evictedAt(mine, 5)} }, false},
 		{"add twice", func(x *Txn) { x.Add = []Claim{mine, mine} }, false},
+		{"add twice, out of order", func(x *Txn) { x.Add = []Claim{mine, claimOf("s", "a", 0, cpu(1)), mine} }, false},
+		{"add two, out of order", func(x *Txn) { x.Add = []Claim{mine, claimOf("s", "a", 0, cpu(1))} }, true},
 		{"add and remove one claim", func(x *Txn) { x.Add, x.Remove = []Claim{mine}, []ClaimRef{ref(mine)} }, false},
 
 		{"remove mine", func(x *Txn) { x.Remove = []ClaimRef{ref(mine)} }, true},
@@ -45,6 +47,9 @@ func TestTxnCheck(t *testing.T) {
 		{"for mine elsewhere", func(x *Txn) {
 			x.Add, x.Evict = []Claim{mine}, []Evict{evict(theirs, mine.ID)}
 			x.Add[0].Machine = "m2"
+		}, false},
+		{"for mine that only moves there", func(x *Txn) {
+			x.Move, x.Evict = []Move{{"m2", mine}}, []Evict{evict(theirs, mine.ID)}
 		}, false},
 		{"operator evicts anybody's", func(x *Txn) { x.Scheduler, x.Evict = Operator, []Evict{evict(theirs, ClaimID{})} }, true},
 		{"evict on a machine of a bad name", func(x *Txn) { x.Evict = []Evict{{ClaimRef{"m/1", mine.ID}, Eviction{Deadline: 1}}} }, false},

@@ -4,7 +4,6 @@ import (
 	"testing"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
-	"go.etcd.io/etcd/server/v3/embed"
 
 	"github.com/omegacell/omegacell/cellstate"
 	"github.com/omegacell/omegacell/cellstate/etcdstore"
@@ -13,8 +12,6 @@ import (
 )
 
 const benchMachines = 100 // of one transaction
-
-func fsync(c *embed.Config) { c.UnsafeNoFsync = false }
 
 // BenchmarkCommit commits one claim to each of 100 machines and takes it back with the next.
 func BenchmarkCommit(b *testing.B) {

@@ -74,12 +74,14 @@ func (s *Store) newCall(t *cellstate.Txn) (*call, error) {
 		}
 	}
 	for _, part := range t.Parts() {
-		for _, m := range part.Machines {
-			if err := wire.CheckKey(cellstate.LedgerKey(m)); err != nil {
+		p := &piece{store: s, call: c, part: part, keys: make([][]byte, len(part.Machines))}
+		for i, m := range part.Machines {
+			k := cellstate.LedgerKey(m)
+			if err := wire.CheckKey(k); err != nil {
 				return nil, err
 			}
+			p.keys[i] = s.key(k)
 		}
-		p := &piece{store: s, call: c, part: part}
 		if err := p.prepare(); err != nil {
 			return nil, err
 		}

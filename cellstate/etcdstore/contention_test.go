@@ -21,7 +21,7 @@ func TestElseBranchRepairs(t *testing.T) {
 	var tap wiretap
 	s := open(t, etcdstore.Config{Client: m.Client(tap.option)})
 	basis := machines(t, s, 3, 1000)
-	commit(t, s, txn(basis, claim(90, "m1", 400), claim(91, "m2", 500)))
+	commit(t, open(t, etcdstore.Config{Client: m.Client()}), txn(basis, claim(90, "m1", 400), claim(91, "m2", 500)))
 	tap.set(&wiretap{})
 	v := commit(t, s, txn(basis, claim(0, "m0", 600), claim(1, "m1", 600), claim(2, "m2", 501)))
 	if got := fmt.Sprint(v.Committed, v.Conflicts); got != "[batch/job@0/0.0 batch/job@0/1.0] [batch/job@0/2.0 on m2: full: cpu wants 501, free 500]" {

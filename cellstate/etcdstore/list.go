@@ -61,6 +61,12 @@ func (s *Store) page(ctx context.Context, key string, opts []clientv3.OpOption) 
 func (s *Store) record(kv *mvccpb.KeyValue) cellstate.Record {
 	rec := cellstate.Record{Rev: kv.ModRevision, CreateRev: kv.CreateRevision, Lease: kv.Lease}
 	rec.Key, rec.Err = wire.ParseKey(s.cfg.Cell, string(kv.Key))
+	if rec.Err == nil && rec.Key.Kind == cellstate.KindLedger {
+		if l := s.known.decoded(rec.Key.Name, kv.ModRevision, kv.Value); l != nil {
+			rec.Value = l
+			return rec
+		}
+	}
 	if rec.Err == nil {
 		rec.Value, rec.Err = wire.Unmarshal(rec.Key, kv.Value, kv.ModRevision)
 	}

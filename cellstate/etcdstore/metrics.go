@@ -46,7 +46,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		txns:      count("etcd_txns_total", "etcd Txns sent for commits."),
 		parts:     histogram("etcd_txn_parts", "Parts in one etcd Txn.", prometheus.ExponentialBuckets(1, 2, 13)),
 		resent:    count("resent_total", "Parts sent again because a guard had failed."),
-		coalesced: count("coalesced_total", "Transactions that shared an etcd Txn with others, counted in each."),
+		coalesced: count("coalesced_total", "Transactions, and swaps, that shared an etcd Txn with others, counted in each."),
 		settled:   vec("unknown_settled_total", "Parts whose outcome was unknown and then settled, by outcome.", "outcome"),
 		swaps:     vec("swaps_total", "Swaps, by outcome.", "outcome"),
 		corrupt:   count("corrupt_values_total", "Values met in etcd that cannot be read."),

@@ -2,20 +2,14 @@ package etcdstore
 
 import (
 	"fmt"
+	"slices"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.uber.org/zap"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/omegacell/omegacell/cellstate"
 	"github.com/omegacell/omegacell/cellstate/wire"
 )
-
-// ledgerAt is what etcd holds under a ledger's key. Ledger is nil where there is nothing (rev is 0 then) or nothing readable.
-type ledgerAt struct {
-	ledger *cellstate.Ledger
-	rev    int64
-}
 
 // piece is one part of a transaction on its way. Its own goroutine has it first, then the queue under the store's mutex, then
 // whoever took it from the queue.
@@ -23,17 +17,17 @@ type piece struct {
 	store *Store
 	call  *call
 	part  cellstate.Part
+	keys  [][]byte // of the ledgers, by index of part.Machines
 
-	seen    map[string]ledgerAt // what etcd held, by machine; newer than the basis
-	seenRev int64               // the revision at which the last of seen was read
-	whole   bool                // all of the part was seen, at one revision: a decision that writes nothing is final
-	stale   bool                // seen has more than the request was made from
+	seen    []ledgerAt // what etcd held, at seenRev, once a guard failed or the ledgers were fetched
+	seenRev int64
+	base    []ledgerAt // the newest that is known: what the decision was made from
+	fetch   bool       // some of it is not known: the ledgers have to be asked for
+	stacked bool       // the decision was made on top of others', which may not have been carried out
 
 	decision cellstate.Decision
-	guards   []int64        // the revisions that the decision was made from, by index of part.Machines
-	request  *pb.TxnRequest // what is to be sent
-	fetch    bool           // the request only asks for the ledgers
-	size     int            // of the request in bytes
+	values   [][]byte // of the decision's ledgers
+	size     int      // of the request in bytes, at most
 
 	rev       int64 // once decided: where that is visible
 	decided   bool
@@ -41,105 +35,112 @@ type piece struct {
 	unsettled bool // it was sent, and whether it was carried out is not known
 }
 
-// Ledger implements [cellstate.View]: the basis, and over it what etcd was seen to hold.
+// Ledger implements [cellstate.View].
 func (p *piece) Ledger(machine string) (*cellstate.Ledger, bool) {
-	at, _ := p.at(machine)
-	return at.ledger, at.ledger != nil
+	i, ok := slices.BinarySearch(p.part.Machines, machine)
+	if !ok {
+		return nil, false
+	}
+	return p.base[i].ledger, p.base[i].ledger != nil
 }
 
-// at returns the newest that is known of a machine's ledger, and whether anything is: that a basis has no such machine may
+// newest returns the newest that is known of a machine's ledger, and whether anything is: that a basis has no such machine may
 // only mean that it is old.
-func (p *piece) at(machine string) (ledgerAt, bool) {
-	if at, ok := p.seen[machine]; ok {
-		return at, true
+func (p *piece) newest(i int) (ledgerAt, bool) {
+	m := p.part.Machines[i]
+	own, ok := p.store.known.get(m)
+	if p.seen != nil {
+		if ok && own.rev > p.seenRev {
+			return own, true
+		}
+		return p.seen[i], true
 	}
 	if b := p.call.txn.Basis; b != nil {
-		if l, ok := b.Ledger(machine); ok {
+		if l, there := b.Ledger(m); there && (!ok || l.Rev >= own.rev) {
 			return ledgerAt{l, l.Rev}, true
 		}
 	}
-	return ledgerAt{}, false
+	return own, ok
 }
 
-// prepare decides the part on what is known and makes the request for it; or, where that is final already, leaves none. A
-// decision on the basis alone is never final: the guard has to hold, even if there is nothing to put.
-func (p *piece) prepare() error {
-	p.stale, p.fetch, p.request = false, false, nil
-	p.guards = p.guards[:0]
-	for _, m := range p.part.Machines {
-		at, ok := p.at(m)
-		if !ok {
-			p.fetch = true
-			p.setRequest(&pb.TxnRequest{Success: p.gets()})
-			return nil
-		}
-		p.guards = append(p.guards, at.rev)
+// behind reports whether something newer is known now than the decision was made from.
+func (p *piece) behind() bool {
+	if p.stacked {
+		return true
 	}
-	p.decision = p.call.txn.CommitPart(p, p.part, p.store.cfg.Limits)
-	if p.whole && len(p.decision.Ledgers) == 0 {
-		p.finish(p.seenRev)
+	for i, m := range p.part.Machines {
+		if own, ok := p.store.known.get(m); ok && (p.fetch || own.rev > max(p.base[i].rev, p.seenRev)) {
+			return true
+		}
+	}
+	return false
+}
+
+// prepare decides the part on what is known and encodes what it is to put; or finds that the decision is final already. A
+// decision on the basis alone never is: the guard has to hold, even if there is nothing to put.
+func (p *piece) prepare() error {
+	p.fetch, p.stacked, p.values = false, false, p.values[:0]
+	if p.base == nil {
+		p.base = make([]ledgerAt, len(p.part.Machines))
+	}
+	final := p.seen != nil
+	for i := range p.base {
+		at, ok := p.newest(i)
+		p.base[i] = at
+		p.fetch = p.fetch || !ok
+		final = final && at == p.seen[i] && !p.store.inDoubt(p.part.Machines[i], at.rev)
+	}
+	p.size = 0
+	for _, k := range p.keys {
+		p.size += 3*len(k) + guardBytes
+	}
+	if p.fetch {
 		return nil
 	}
-	req := &pb.TxnRequest{Failure: p.gets()}
-	for i, m := range p.part.Machines {
-		req.Compare = append(req.Compare, compareMod(p.store.ledgerKey(m), pb.Compare_EQUAL, p.guards[i]))
+	p.decision = p.call.txn.CommitPart(p, p.part, p.store.cfg.Limits)
+	if final && len(p.decision.Ledgers) == 0 {
+		p.finish(p.seenRev)
+		return nil
 	}
 	for _, l := range p.decision.Ledgers {
 		b, err := wire.Marshal(l)
 		if err != nil {
 			return err
 		}
-		req.Success = append(req.Success, opPut(p.store.ledgerKey(l.Machine), b, 0))
+		p.values = append(p.values, b)
+		p.size += len(b)
 	}
-	p.setRequest(req)
 	return nil
-}
-
-func (p *piece) setRequest(req *pb.TxnRequest) {
-	p.request = req
-	p.size = proto.Size(req) + nestedBytes
-}
-
-func (p *piece) gets() []*pb.RequestOp {
-	ops := make([]*pb.RequestOp, 0, len(p.part.Machines))
-	for _, m := range p.part.Machines {
-		ops = append(ops, opGet(p.store.ledgerKey(m)))
-	}
-	return ops
 }
 
 // finish notes that the decision stands. It is visible at the latest of the ledgers that it rests on; where one is not there
 // nothing says since when, so that the revision of looking has to do.
 func (p *piece) finish(rev int64) {
-	p.decided, p.request = true, nil
+	p.decided, p.rev = true, rev
 	if len(p.decision.Ledgers) > 0 {
-		p.rev = rev
 		return
 	}
-	p.rev = 0
-	for _, g := range p.guards {
-		if g == 0 {
-			p.rev = rev
+	latest := int64(0)
+	for _, at := range p.base {
+		if at.rev == 0 {
 			return
 		}
-		p.rev = max(p.rev, g)
+		latest = max(latest, at.rev)
 	}
+	p.rev = latest
 }
 
 // refuse decides the part against the transaction, whatever would fit.
 func (p *piece) refuse(why cellstate.Reason, rev int64) {
 	p.decision = p.part.Refuse(why)
-	p.decided, p.request, p.rev = true, nil, rev
+	p.decided, p.rev = true, rev
 }
 
-// absorb takes etcd's answer to the request. Unless the part is then decided, it is to be sent again.
-func (p *piece) absorb(resp *pb.TxnResponse, rev int64) error {
-	if resp.Succeeded && !p.fetch {
-		p.finish(rev)
-		return nil
-	}
-	p.look(resp.Responses, rev)
+// lost takes the ledgers as they are, because a guard failed or because they were asked for. Unless the part is then decided,
+// it is to be sent again.
+func (p *piece) lost(seen []ledgerAt, rev int64) error {
 	guardFailed := !p.fetch
+	p.seen, p.seenRev = seen, rev
 	if err := p.prepare(); err != nil || p.decided {
 		return err
 	}
@@ -154,10 +155,10 @@ func (p *piece) absorb(resp *pb.TxnResponse, rev int64) error {
 }
 
 // fenced takes the answer that the fence does not hold. If the part was sent before, it may have been carried out while the
-// fence still held: the ledgers tell.
-func (p *piece) fenced(ledgers []*pb.ResponseOp, rev int64) error {
+// fence still held: the ledgers tell, which seen has then.
+func (p *piece) fenced(seen []ledgerAt, rev int64) error {
 	if p.unsettled {
-		p.look(ledgers, rev)
+		p.seen, p.seenRev = seen, rev
 		if err := p.prepare(); err != nil || p.decided {
 			return err
 		}
@@ -166,63 +167,35 @@ func (p *piece) fenced(ledgers []*pb.ResponseOp, rev int64) error {
 	return nil
 }
 
-// look replaces what is known by the answers to gets.
-func (p *piece) look(answers []*pb.ResponseOp, rev int64) {
-	p.seen = make(map[string]ledgerAt, len(p.part.Machines))
-	p.seenRev, p.whole = rev, true
+// look reads the answers to gets of the part's ledgers.
+func (p *piece) look(answers []*pb.ResponseOp) []ledgerAt {
+	s := p.store
+	seen := make([]ledgerAt, len(p.part.Machines))
 	for i, m := range p.part.Machines {
-		var at ledgerAt
-		if kvs := answers[i].GetResponseRange().GetKvs(); len(kvs) > 0 {
-			at.rev = kvs[0].ModRevision
-			v, err := wire.Unmarshal(cellstate.LedgerKey(m), kvs[0].Value, at.rev)
-			if err != nil {
-				p.store.corrupt(string(kvs[0].Key), err)
-			} else {
-				at.ledger = v.(*cellstate.Ledger)
-			}
-		}
-		p.seen[m] = at
-	}
-}
-
-// learn takes what another part found out about ledgers, while this one waits.
-func (p *piece) learn(found map[string]ledgerAt, rev int64) {
-	for _, m := range p.part.Machines {
-		at, ok := found[m]
-		if !ok {
+		kvs := answers[i].GetResponseRange().GetKvs()
+		if len(kvs) == 0 {
 			continue
 		}
-		if have, ok := p.at(m); ok && have.rev >= at.rev {
-			continue
+		seen[i].rev = kvs[0].ModRevision
+		v, err := wire.Unmarshal(cellstate.LedgerKey(m), kvs[0].Value, kvs[0].ModRevision)
+		if err != nil {
+			s.corrupt(string(kvs[0].Key), err)
+		} else {
+			seen[i].ledger = v.(*cellstate.Ledger)
 		}
-		if p.seen == nil {
-			p.seen = make(map[string]ledgerAt)
-		}
-		p.seen[m] = at
-		p.seenRev, p.whole, p.stale = rev, len(p.part.Machines) == 1, true
 	}
+	s.known.put(p.part.Machines, seen)
+	return seen
 }
 
-// tell adds what is known now of the part's ledgers to found, for others that wait for them.
-func (p *piece) tell(found map[string]ledgerAt, rev int64) {
-	for m, at := range p.seen {
-		if at.ledger != nil {
-			found[m] = at
-		}
-	}
-	if p.decided {
-		for _, l := range p.decision.Ledgers {
-			found[l.Machine] = ledgerAt{cellstate.WithRev(l, rev).(*cellstate.Ledger), rev}
-		}
-	}
+func (p *piece) keyOf(machine string) []byte {
+	i, _ := slices.BinarySearch(p.part.Machines, machine)
+	return p.keys[i]
 }
-
-// ops is how many operations the request counts for at its own level: etcd takes the most of compares, puts and gets.
-func (p *piece) ops() int { return len(p.part.Machines) }
 
 // check returns an error if the piece alone is more than etcd takes.
 func (p *piece) check(ops, bytes *limit) error {
-	n := p.ops()
+	n := len(p.part.Machines)
 	if p.call.txn.Fence != nil {
 		n++
 	}

@@ -11,12 +11,14 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/omegacell/omegacell/cellstate"
-	"github.com/omegacell/omegacell/cellstate/wire"
 )
 
 // Config configures a Store. Client and Cell are required; a zero in any other field means the default its comment states.
 type Config struct {
 	Client *clientv3.Client // the caller's, who closes it when done with the store
+	// KV is how transactions are sent where Client is no network client but that of a member in the same process (etcd's
+	// v3client). Default: over Client's connection.
+	KV     pb.KVClient
 	Cell   string
 	Limits cellstate.Limits
 
@@ -25,6 +27,7 @@ type Config struct {
 	InFlight        int // etcd Txns of commits under way at a time; default 2
 	Rounds          int // times a part is sent again after its guard failed, before it is contended; default 8
 	PageKeys        int // keys of one page of a List; default 2000
+	Backlog         int // events kept for watchers of a range that are slower than others of it; default 16384
 
 	RequestTimeout time.Duration // of one etcd request; default 5s. The caller's context bounds the whole
 	RetryMin       time.Duration // wait before asking again after a failure; default 50ms
@@ -53,6 +56,7 @@ func (c Config) withDefaults() (Config, error) {
 	}{
 		{"MaxTxnOps", &c.MaxTxnOps, 4096}, {"MaxRequestBytes", &c.MaxRequestBytes, 16 << 20},
 		{"InFlight", &c.InFlight, 2}, {"Rounds", &c.Rounds, 8}, {"PageKeys", &c.PageKeys, 2000},
+		{"Backlog", &c.Backlog, 16384},
 	} {
 		if *n.field < 0 {
 			return c, bad(n.name + " is negative")
@@ -89,13 +93,19 @@ type Store struct {
 	client  *clientv3.Client
 	kv      pb.KVClient
 	metrics *metrics
+	feeds   feeds
+	known   known
+	swaps   swaps
 
 	mu      sync.Mutex
-	queue   []*piece        // to be sent, in order
-	busy    map[string]bool // machines whose ledgers are in an etcd Txn under way
-	running int             // goroutines that send
+	queue   []*piece         // to be sent, in order
+	busy    map[string]bool  // machines whose ledgers are in an etcd Txn under way
+	running int              // goroutines that send
+	doubt   map[string]int64 // by machine: the revision of its ledger under a put whose outcome is unknown; see inDoubt
 	ops     limit
 	bytes   limit
+	guarded int // piles answered lately, and those of them of which a guard did not hold
+	lost    int
 }
 
 var _ cellstate.Store = (*Store)(nil)
@@ -110,13 +120,14 @@ func New(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, &cellstate.OpError{Op: "open store", On: cfg.Cell, Err: fmt.Errorf("metrics: %v: %w", err, cellstate.ErrInvalid)}
 	}
+	kv := cfg.KV
+	if kv == nil {
+		kv = clientv3.RetryKVClient(cfg.Client)
+	}
 	return &Store{
-		cfg: cfg, client: cfg.Client, kv: clientv3.RetryKVClient(cfg.Client), metrics: m, busy: make(map[string]bool),
+		cfg: cfg, client: cfg.Client, kv: kv, metrics: m, busy: make(map[string]bool), doubt: make(map[string]int64),
+		feeds: feeds{of: make(map[cellstate.Range]*feed)}, known: known{of: make(map[string]knownLedger)},
 		ops:   limit{name: "max-txn-ops", most: cfg.MaxTxnOps},
 		bytes: limit{name: "max-request-bytes", most: cfg.MaxRequestBytes},
 	}, nil
-}
-
-func (s *Store) ledgerKey(machine string) []byte {
-	return []byte(wire.KeyString(s.cfg.Cell, cellstate.LedgerKey(machine)))
 }

@@ -1,6 +1,8 @@
 package etcdstore_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -27,32 +29,53 @@ func TestStoreSmallLimits(t *testing.T) {
 	}))
 }
 
+// TestStoreInProcess runs it without a network in between.
+func TestStoreInProcess(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Cell {
+		m := etcdtest.Start(t)
+		clients := make(map[cellstate.Store]*clientv3.Client)
+		c := cell(t, m.Client(), clients)
+		c.Open = func() cellstate.Store {
+			client, kv := m.InProcess()
+			s := open(t, etcdstore.Config{Client: client, KV: kv})
+			clients[s] = client
+			return s
+		}
+		return c
+	})
+}
+
 // cells gives each test a member of its own: a watch of a cell then sees every revision there is.
 func cells(_ *testing.T, cfg etcdstore.Config, opts ...func(*embed.Config)) func(t *testing.T) storetest.Cell {
 	return func(t *testing.T) storetest.Cell {
 		m := etcdtest.Start(t, opts...)
-		admin := m.Client()
 		clients := make(map[cellstate.Store]*clientv3.Client)
-		return storetest.Cell{
-			Open: func() cellstate.Store {
-				c := cfg
-				c.Client = m.Client()
-				s := open(t, c)
-				clients[s] = c.Client
-				return s
-			},
-			Compact: func(rev int64) {
-				if _, err := admin.Compact(t.Context(), rev); err != nil {
-					t.Fatalf("compact at %d: %v", rev, err)
-				}
-			},
-			Corrupt: func(k cellstate.Key) { putRaw(t, admin, k, "\xff not protobuf") },
-			Cut: func(s cellstate.Store) {
-				if err := clients[s].Close(); err != nil {
-					t.Fatalf("close client: %v", err)
-				}
-			},
+		c := cell(t, m.Client(), clients)
+		c.Open = func() cellstate.Store {
+			conf := cfg
+			conf.Client = m.Client()
+			s := open(t, conf)
+			clients[s] = conf.Client
+			return s
 		}
+		return c
+	}
+}
+
+// cell is a cell without Open, whose stores have these clients.
+func cell(t *testing.T, admin *clientv3.Client, clients map[cellstate.Store]*clientv3.Client) storetest.Cell {
+	return storetest.Cell{
+		Compact: func(rev int64) {
+			if _, err := admin.Compact(t.Context(), rev); err != nil {
+				t.Fatalf("compact at %d: %v", rev, err)
+			}
+		},
+		Corrupt: func(k cellstate.Key) { putRaw(t, admin, k, "\xff not protobuf") },
+		Cut: func(s cellstate.Store) {
+			if err := clients[s].Close(); err != nil && !errors.Is(err, context.Canceled) { // as in-process clients say
+				t.Fatalf("close client: %v", err)
+			}
+		},
 	}
 }
 

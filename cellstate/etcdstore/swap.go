@@ -13,7 +13,7 @@ import (
 	"github.com/omegacell/omegacell/cellstate/wire"
 )
 
-// Swap implements [cellstate.Store] as one etcd Txn. An Unchanged range of jobs also sees writes to their statuses, which
+// Swap implements [cellstate.Store] as one etcd Txn, or a nested one where it shares one with others. An Unchanged range of jobs also sees writes to their statuses, which
 // stand beside them, and so may refuse what need not be refused.
 //
 // After an unknown outcome it sends the same again. If the guards then fail, what stands at the keys tells whether that is
@@ -38,13 +38,21 @@ func (s *Store) swap(ctx context.Context, sw cellstate.Swap) (cellstate.Swapped,
 	if err := ctx.Err(); err != nil {
 		return cellstate.Swapped{}, opError("swap", x.name, cellstate.ErrUnavailable, err)
 	}
+	resp, shared, sent, err := s.first(ctx, x)
 	unsettled := false
 	for wait := s.cfg.RetryMin; ; wait = min(2*wait, s.cfg.RetryMax) {
-		resp, sent, err := s.send(ctx, x.request(unsettled))
 		if err == nil {
 			return x.answer(resp, unsettled)
 		}
-		switch fateOf(err, sent) {
+		f := fateOf(err, sent)
+		if shared && f != fateNotDone {
+			// Others were in it: it may be them that etcd refused. What is unknown need not wait either, for it is not etcd that
+			// this one alone asks too much.
+			shared, unsettled = false, f == fateUnknown
+			resp, sent, err = s.send(ctx, x.request(unsettled))
+			continue
+		}
+		switch f {
 		case fateOps:
 			return cellstate.Swapped{}, opError("swap", x.name, cellstate.ErrInvalid,
 				fmt.Errorf("its %d operations are more than etcd's max-txn-ops: %w", x.ops(), err))
@@ -67,6 +75,7 @@ func (s *Store) swap(ctx context.Context, sw cellstate.Swap) (cellstate.Swapped,
 		case <-s.client.Ctx().Done():
 			return cellstate.Swapped{}, opError("swap", x.name, cellstate.ErrUnknown, errClosed)
 		}
+		resp, sent, err = s.send(ctx, x.request(unsettled))
 	}
 }
 

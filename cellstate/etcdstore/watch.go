@@ -20,6 +20,9 @@ var errNegative = errors.New("the revision is negative")
 // Watch implements [cellstate.Store]. From 0 means from the next revision on: the first batch is then empty and says which
 // revision is the latest. While etcd cannot be reached, or has no leader, it waits and goes on where it was; it ends with
 // ErrUnavailable when the context ends or the etcd client is closed.
+//
+// Watches of the same range, unless it is a single key, share one etcd watch where they are not far apart. So what they bring
+// is shared, and not to be changed.
 func (s *Store) Watch(ctx context.Context, r cellstate.Range, from int64) iter.Seq2[cellstate.Batch, error] {
 	return func(yield func(cellstate.Batch, error) bool) {
 		w := &watch{store: s, r: r, next: from, yield: yield}
@@ -27,29 +30,73 @@ func (s *Store) Watch(ctx context.Context, r cellstate.Range, from int64) iter.S
 			w.fail(cellstate.ErrCompacted, errNegative)
 			return
 		}
-		for wait := s.cfg.RetryMin; !w.over; wait = min(2*wait, s.cfg.RetryMax) {
-			if w.run(ctx) {
-				wait = s.cfg.RetryMin
+		if _, exact := wire.RangePrefix(s.cfg.Cell, r); exact {
+			w.run(ctx, func() bool { return false })
+			return
+		}
+		for !w.over {
+			if rd := w.join(ctx); rd != nil {
+				w.follow(ctx, rd)
+				continue
 			}
-			if w.over {
-				return
-			}
-			select {
-			case <-time.After(wait):
-			case <-ctx.Done():
-			case <-s.client.Ctx().Done():
+			var rd *reader
+			w.run(ctx, func() bool {
+				rd = w.join(ctx)
+				return rd != nil
+			})
+			if rd != nil {
+				w.follow(ctx, rd)
 			}
 		}
 	}
 }
 
-// watch is one Watch under way. It lives in its caller's goroutine.
+// watch is one Watch under way, in its caller's goroutine; or that of a feed, in its own.
 type watch struct {
 	store *Store
 	r     cellstate.Range
 	next  int64 // the revision to go on from; 0: not known yet, the next there is
 	yield func(cellstate.Batch, error) bool
 	over  bool
+}
+
+// join returns a reader of the range's feed, or nil where it has none for the watch.
+func (w *watch) join(ctx context.Context) *reader {
+	if w.over || w.next == 0 || ctx.Err() != nil || w.store.client.Ctx().Err() != nil {
+		return nil
+	}
+	return w.store.join(w.r, w.next)
+}
+
+// follow hands on what a feed brings, until the watch is over or has fallen behind, and leaves the feed.
+func (w *watch) follow(ctx context.Context, rd *reader) {
+	defer w.store.leave(w.r, rd)
+	for !w.over {
+		if err := ctx.Err(); err != nil {
+			w.fail(cellstate.ErrUnavailable, err)
+			return
+		}
+		batches, more, lost, err := rd.take()
+		switch {
+		case lost:
+			w.store.cfg.Log.Debug("watcher fell behind the others", zap.String("range", rangeName(w.r)), zap.Int64("from", w.next))
+			return
+		case err != nil:
+			w.over = true
+			w.yield(cellstate.Batch{}, err)
+			return
+		case len(batches) == 0:
+			select {
+			case <-more:
+			case <-ctx.Done():
+			}
+		}
+		for _, b := range batches {
+			if w.send(b); w.over || ctx.Err() != nil {
+				break
+			}
+		}
+	}
 }
 
 func (w *watch) fail(kind, err error) {
@@ -64,16 +111,36 @@ func (w *watch) send(b cellstate.Batch) {
 	}
 }
 
-// run follows one etcd watch until it breaks. It reports whether anything came of it.
-func (w *watch) run(ctx context.Context) (came bool) {
+// run follows etcd watches, one after another should they break, until it is over or enough says so, which it asks after
+// each answer.
+func (w *watch) run(ctx context.Context, enough func() bool) {
+	s := w.store
+	for wait := s.cfg.RetryMin; !w.over; wait = min(2*wait, s.cfg.RetryMax) {
+		came, done := w.once(ctx, enough)
+		if done || w.over {
+			return
+		}
+		if came {
+			wait = s.cfg.RetryMin
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		case <-s.client.Ctx().Done():
+		}
+	}
+}
+
+// once follows one etcd watch until it breaks. It reports whether anything came of it, and whether that is enough.
+func (w *watch) once(ctx context.Context, enough func() bool) (came, done bool) {
 	s := w.store
 	if err := ctx.Err(); err != nil {
 		w.fail(cellstate.ErrUnavailable, err)
-		return false
+		return false, false
 	}
 	if s.client.Ctx().Err() != nil {
 		w.fail(cellstate.ErrUnavailable, errClosed)
-		return false
+		return false, false
 	}
 	inner, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
@@ -92,11 +159,8 @@ func (w *watch) run(ctx context.Context) (came bool) {
 	for !w.over {
 		select {
 		case resp, ok := <-responses:
-			if !ok {
-				return came
-			}
-			if w.broken(&resp) {
-				return came
+			if !ok || w.broken(&resp) {
+				return came, false
 			}
 			since, came = true, true
 			w.take(&resp)
@@ -108,8 +172,11 @@ func (w *watch) run(ctx context.Context) (came bool) {
 			}
 			since = false
 		}
+		if enough() {
+			return came, true
+		}
 	}
-	return came
+	return came, false
 }
 
 // broken deals with a response that ends the etcd watch.

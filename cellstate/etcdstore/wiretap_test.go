@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -15,6 +16,7 @@ import (
 type wiretap struct {
 	mu     sync.Mutex
 	n      int
+	last   *pb.TxnRequest
 	before func(n int) // before it is sent
 	refuse func(n int) bool
 	after  func(n int) // when it was carried out and before anybody knows
@@ -32,6 +34,7 @@ func (w *wiretap) intercept(ctx context.Context, method string, req, reply any, 
 	w.mu.Lock()
 	n := w.n
 	w.n++
+	w.last = req.(*pb.TxnRequest)
 	before, refuse, after, drop := w.before, w.refuse, w.after, w.drop
 	w.mu.Unlock()
 	if before != nil {
@@ -61,6 +64,13 @@ func (w *wiretap) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.n
+}
+
+// request returns the last one that was sent.
+func (w *wiretap) request() *pb.TxnRequest {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
 }
 
 func first(n int) bool { return n == 0 }

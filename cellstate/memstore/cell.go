@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"github.com/omegacell/omegacell/cellstate"
 )
@@ -12,8 +13,9 @@ import (
 type cell struct {
 	mu        sync.Mutex
 	limits    cellstate.Limits
-	rev       int64 // the latest revision; 1 is the empty cell
-	compacted int64 // the earliest revision that can be listed
+	progress  time.Duration // how often a quiet watch says that it is
+	rev       int64         // the latest revision; 1 is the empty cell
+	compacted int64         // the earliest revision that can be listed
 	keys      map[cellstate.Key]*history
 	log       []cellstate.Batch // what each revision from logFrom on changed, none left out
 	logFrom   int64

@@ -3,13 +3,15 @@ package memstore
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/omegacell/omegacell/cellstate"
 )
 
 // Config configures a cell. Zero means the default that a field's comment states.
 type Config struct {
-	Limits cellstate.Limits // default: those of cellstate.Limits
+	Limits   cellstate.Limits // default: those of cellstate.Limits
+	Progress time.Duration    // a watch without changes says so as often; default 1s
 }
 
 // Store is one client of a cell in memory. More clients of the same cell come from [Store.Client].
@@ -25,8 +27,11 @@ var _ cellstate.Store = (*Store)(nil)
 
 // New returns the first client of a new, empty cell.
 func New(cfg Config) *Store {
+	if cfg.Progress <= 0 {
+		cfg.Progress = time.Second
+	}
 	c := &cell{
-		limits: cfg.Limits.WithDefaults(), rev: 1, compacted: 1, logFrom: 2,
+		progress: cfg.Progress, limits: cfg.Limits.WithDefaults(), rev: 1, compacted: 1, logFrom: 2,
 		keys: make(map[cellstate.Key]*history), leases: make(map[int64]*lease), wake: make(chan struct{}),
 	}
 	return &Store{cell: c, leases: make(map[int64]*lease)}

@@ -1,7 +1,10 @@
 package memstore_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +22,45 @@ func TestStore(t *testing.T) {
 			Compact: root.Compact,
 			Corrupt: func(k cellstate.Key) { root.Corrupt(k, errors.New("not what it should be")) },
 			Cut:     func(s cellstate.Store) { s.(*memstore.Store).Close() },
+		}
+	})
+}
+
+// A watch that sees nothing says so, as often as configured, and not while there is something to tell.
+func TestQuietWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := memstore.New(memstore.Config{Progress: 2 * time.Second})
+		put := func() int64 {
+			r, err := s.Swap(t.Context(), cellstate.Swap{Put: []cellstate.Put{{Value: &cellstate.Tenant{Name: "a"}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r.Rev
+		}
+		from, began := put(), time.Now()
+		time.AfterFunc(5*time.Second, func() { put() })
+		var got []string
+		for b, err := range s.Watch(t.Context(), cellstate.Range{}, from) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprintf("%v: %d at %d", time.Since(began), len(b.Events), b.Rev-from))
+			if len(got) == 5 {
+				break
+			}
+		}
+		want := []string{"0s: 1 at 0", "2s: 0 at 0", "4s: 0 at 0", "5s: 1 at 1", "7s: 0 at 1"}
+		if !slices.Equal(got, want) {
+			t.Errorf("the watch brought %q, want %q", got, want)
+		}
+
+		// What is still to come is not said to have passed.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for b, err := range s.Watch(ctx, cellstate.Range{}, from+10) {
+			if err == nil {
+				t.Errorf("a watch from a later revision brought %+v", b)
+			}
 		}
 	})
 }

@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/omegacell/omegacell/cellstate"
 )
 
 // Watch implements [cellstate.Store]. From 0 means from the next revision on: the first batch is then empty and says which
-// revision is the latest.
+// revision is the latest. One that is quiet for Config.Progress says so in an empty batch, and again each time.
 func (s *Store) Watch(ctx context.Context, r cellstate.Range, from int64) iter.Seq2[cellstate.Batch, error] {
 	on := cellstate.Key(r).String()
 	return func(yield func(cellstate.Batch, error) bool) {
@@ -26,6 +27,8 @@ func (s *Store) Watch(ctx context.Context, r cellstate.Range, from int64) iter.S
 				return
 			}
 		}
+		quiet := time.NewTimer(s.cell.progress)
+		defer quiet.Stop()
 		for {
 			news, upTo, wake, err := s.since(ctx, r, next)
 			if err != nil {
@@ -38,8 +41,13 @@ func (s *Store) Watch(ctx context.Context, r cellstate.Range, from int64) iter.S
 				}
 			}
 			next = max(next, upTo+1)
+			quiet.Reset(s.cell.progress)
 			select {
 			case <-wake:
+			case <-quiet.C:
+				if upTo+1 == next && !yield(cellstate.Batch{Rev: upTo}, nil) {
+					return
+				}
 			case <-ctx.Done():
 				yield(cellstate.Batch{}, &cellstate.OpError{Op: "watch", On: on,
 					Err: fmt.Errorf("%w: %w", cellstate.ErrUnavailable, ctx.Err())})

@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/omegacell/omegacell/cellstate"
 )
 
 // metrics are kept whether or not anybody reads them.
@@ -30,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	m := &metrics{
 		revision:  gauge("revision", "Revision of the newest snapshot."),
-		lastBatch: gauge("last_batch_timestamp_seconds", "When the newest snapshot was made, in seconds since 1970."),
+		lastBatch: gauge("last_batch_timestamp_seconds", "When the store was last heard of, in seconds since 1970."),
 		batches:   counter("batches_total", "Batches applied, empty ones too."),
 		events:    counter("events_total", "Changes of keys applied."),
 		rebuilds:  counter("rebuilds_total", "Times the whole cell was listed."),
@@ -52,12 +50,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-// applied counts a batch, after which bad records are quarantined.
-func (m *metrics) applied(b cellstate.Batch, at cellstate.Instant, o *outcome, bad int) {
-	m.revision.Set(float64(b.Rev))
-	m.lastBatch.Set(float64(at) / 1000)
-	m.batches.Inc()
-	m.events.Add(float64(len(b.Events)))
+// applied counts news, after which bad records are quarantined.
+func (m *metrics) applied(n *news, o *outcome, bad int) {
+	m.revision.Set(float64(n.Rev))
+	m.lastBatch.Set(float64(n.at) / 1000)
+	m.batches.Add(float64(n.batches))
+	m.events.Add(float64(n.events))
 	m.quarantinedNow.Set(float64(bad))
 	for _, q := range o.fresh {
 		m.quarantined.WithLabelValues(q.Key.Kind.String()).Inc()

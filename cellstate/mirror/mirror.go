@@ -16,9 +16,12 @@ import (
 // Config configures a Mirror. Store and Now are required.
 type Config struct {
 	Store   cellstate.Store
-	Now     func() cellstate.Instant // stamps MachineView.LostAt
+	Now     func() cellstate.Instant // stamps Snapshot.AsOf and MachineView.LostAt
 	Log     *zap.Logger              // nil: none
 	Metrics prometheus.Registerer    // nil: none. Of two mirrors in one process each needs its own labels
+	// Schedulers says whose claims are indexed by job; nil means everybody's. Snapshot.Claims of another scheduler is as
+	// right, but looks at every machine. A scheduler that asks only for its own saves the work for all the others.
+	Schedulers []string
 }
 
 // Mirror is a copy of a cell. It follows while [Mirror.Run] runs; its other methods may be called at any time, from many
@@ -58,7 +61,7 @@ func New(cfg Config) (*Mirror, error) {
 	if cfg.Log == nil {
 		cfg.Log = zap.NewNop()
 	}
-	im, err := newImage()
+	im, err := newImage(slices.Clone(cfg.Schedulers))
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +107,10 @@ func (m *Mirror) forget(w *waiter) {
 	m.mu.Unlock()
 }
 
-// Observe implements [cellstate.Mirror]. f must not call Observe. A batch without changes, which only moves the revision,
-// is reported too. After stop has returned no call begins; one that has begun may still run.
+// Observe implements [cellstate.Mirror]. f must not call Observe. Batches that wait already when a snapshot is made go into
+// it together, so f may be told of several revisions at once: of each key the change from the first to the last. One that only
+// moves the revision is reported too, but not one that only makes AsOf later. After stop has returned no call begins; one that
+// has begun may still run.
 func (m *Mirror) Observe(f func(cellstate.Snapshot, []cellstate.Change)) (stop func()) {
 	m.observing.Lock()
 	defer m.observing.Unlock()
@@ -133,14 +138,13 @@ func spelt(r *cellstate.Record) string {
 	return r.Key.String()
 }
 
-// apply takes a batch into the image and tells everybody.
-func (m *Mirror) apply(b cellstate.Batch) { m.applyAfter(nil, b) }
+// apply takes news into the image and tells everybody.
+func (m *Mirror) apply(n *news) { m.applyAfter(nil, n) }
 
 // applyAfter is apply after changes that nobody has been told of yet.
-func (m *Mirror) applyAfter(before []cellstate.Change, b cellstate.Batch) {
-	instant := m.cfg.Now()
-	o := m.image.apply(b, instant)
-	m.metrics.applied(b, instant, &o, len(m.image.now.bad))
+func (m *Mirror) applyAfter(before []cellstate.Change, n *news) {
+	o := m.image.apply(n.Batch, n.at)
+	m.metrics.applied(n, &o, len(m.image.now.bad))
 	for _, q := range o.healed {
 		m.log.Info("record is readable again, or gone", zap.String("key", spelt(&q)))
 	}
@@ -167,8 +171,9 @@ func (m *Mirror) publish(changes []cellstate.Change) {
 	m.observing.Lock()
 	defer m.observing.Unlock()
 	now := m.image.now
-	m.current.Store(now)
-
+	if was := m.current.Swap(now); was.rev == now.rev && len(changes) == 0 {
+		return
+	}
 	m.mu.Lock()
 	for w := range m.waiting {
 		if w.rev <= now.rev {

@@ -69,6 +69,7 @@ func (m *Mirror) follow(ctx context.Context, listed *bool) error {
 
 // rebuild lists the cell and applies what differs from the present snapshot as one batch.
 func (m *Mirror) rebuild(ctx context.Context) error {
+	asked := m.cfg.Now() // the listing is the newest state of then, however long it takes
 	l, err := m.cfg.Store.List(ctx, cellstate.Range{}, 0)
 	if err != nil {
 		return err
@@ -80,22 +81,6 @@ func (m *Mirror) rebuild(ctx context.Context) error {
 	b := m.image.difference(l)
 	m.metrics.rebuilds.Inc()
 	m.log.Info("listed the cell", zap.Int64("rev", l.Rev), zap.Int("records", len(l.Records)), zap.Int("changes", len(b.Events)))
-	m.applyAfter(recalled, b)
+	m.applyAfter(recalled, &news{Batch: b, at: asked, batches: 1, events: len(b.Events)})
 	return nil
-}
-
-// watch applies every batch after the present revision. It always returns an error.
-func (m *Mirror) watch(ctx context.Context) error {
-	for b, err := range m.cfg.Store.Watch(ctx, cellstate.Range{}, m.image.now.rev+1) {
-		if err != nil {
-			return err
-		}
-		switch rev := m.image.now.rev; {
-		case b.Rev > rev:
-			m.apply(b)
-		case len(b.Events) > 0:
-			return fmt.Errorf("the watch brought changes of revision %d after revision %d", b.Rev, rev)
-		}
-	}
-	return errors.New("the watch ended without an error")
 }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/hashicorp/go-memdb"
 
@@ -12,9 +13,13 @@ import (
 // snapshot is the cell at one revision. Nothing in it is ever changed.
 type snapshot struct {
 	rev    int64
-	tables *memdb.Txn // reads only; safe for many goroutines
-	slots  slots
+	asOf   cellstate.Instant
+	hosts  vector[host]                // by slot
+	names  names                       // the slots of the hosts
+	tables *memdb.Txn                  // jobs and all that is left; reads only, safe for many goroutines
 	bad    map[string]cellstate.Record // quarantined records, by badName
+
+	indexed []string // the schedulers whose claims are indexed; nil: all
 }
 
 // badName names a record: by its key, or as the store spells it where the key itself cannot be read.
@@ -27,16 +32,24 @@ func badName(r *cellstate.Record) string {
 
 var _ cellstate.Snapshot = (*snapshot)(nil)
 
-func (s *snapshot) Rev() int64                      { return s.rev }
-func (s *snapshot) Len() int                        { return s.slots.n }
-func (s *snapshot) At(i int) *cellstate.MachineView { return s.slots.at(i) }
+func (s *snapshot) Rev() int64              { return s.rev }
+func (s *snapshot) AsOf() cellstate.Instant { return s.asOf }
+func (s *snapshot) Len() int                { return s.hosts.n }
+
+func (s *snapshot) At(i int) *cellstate.MachineView {
+	if h := s.hosts.at(i); h != nil && h.Ledger != nil {
+		return &h.MachineView
+	}
+	return nil
+}
 
 func (s *snapshot) Machine(name string) (*cellstate.MachineView, bool) {
-	p := first[place](s.tables, tableSlot, name)
-	if p == nil {
+	slot, ok := s.names.find(name)
+	if !ok {
 		return nil, false
 	}
-	return s.slots.at(p.slot), true
+	m := s.At(slot)
+	return m, m != nil
 }
 
 func (s *snapshot) Ledger(machine string) (*cellstate.Ledger, bool) {
@@ -48,22 +61,20 @@ func (s *snapshot) Ledger(machine string) (*cellstate.Ledger, bool) {
 }
 
 func (s *snapshot) Job(scheduler, name string) (*cellstate.Job, *cellstate.JobStatus, bool) {
-	j := valueOf[*cellstate.Job](rowOf(s.tables, cellstate.JobKey(scheduler, name)))
-	if j == nil {
-		return nil, nil, false
+	if e := findJob(s.tables, jobName{scheduler, name}); e != nil && e.job != nil {
+		return e.job, e.status, true
 	}
-	return j, valueOf[*cellstate.JobStatus](rowOf(s.tables, cellstate.StatusKey(scheduler, name))), true
+	return nil, nil, false
 }
 
 func (s *snapshot) Jobs(scheduler string) iter.Seq2[*cellstate.Job, *cellstate.JobStatus] {
-	var scope []any
-	if scheduler != "" {
-		scope = []any{scheduler}
-	}
 	return func(yield func(*cellstate.Job, *cellstate.JobStatus) bool) {
-		for r := range all[row](s.tables, cellstate.KindJob.String(), scope...) {
-			status := rowOf(s.tables, cellstate.StatusKey(r.key.Scope, r.key.Name))
-			if !yield(r.value.(*cellstate.Job), valueOf[*cellstate.JobStatus](status)) {
+		var scope []any
+		if scheduler != "" {
+			scope = []any{scheduler}
+		}
+		for e := range all[jobEntry](s.tables, tableJob, scope...) {
+			if e.job != nil && !yield(e.job, e.status) {
 				return
 			}
 		}
@@ -72,12 +83,11 @@ func (s *snapshot) Jobs(scheduler string) iter.Seq2[*cellstate.Job, *cellstate.J
 
 func (s *snapshot) Claims(scheduler, job string) iter.Seq[cellstate.ClaimView] {
 	return func(yield func(cellstate.ClaimView) bool) {
-		for p := range all[placement](s.tables, tablePlacement, scheduler, job) {
-			m := s.slots.at(p.slot)
-			claims := m.Ledger.Claims
-			first := cellstate.ClaimID{Scheduler: scheduler, Job: job}
-			i, _ := slices.BinarySearchFunc(claims, first, func(c cellstate.Claim, id cellstate.ClaimID) int { return c.ID.Compare(id) })
-			for ; i < len(claims) && claims[i].ID.Scheduler == scheduler && claims[i].ID.Job == job; i++ {
+		j := jobName{scheduler, job}
+		for _, slot := range s.slotsOf(j) {
+			m := s.At(int(slot))
+			claims := claimsOfJob(m.Ledger.Claims, j)
+			for i := range claims {
 				c := &claims[i]
 				if !yield(cellstate.ClaimView{Claim: c, Status: m.Report.Find(c.ID), Machine: m}) {
 					return
@@ -85,6 +95,25 @@ func (s *snapshot) Claims(scheduler, job string) iter.Seq[cellstate.ClaimView] {
 			}
 		}
 	}
+}
+
+// slotsOf returns the slots of the machines with claims of a job, by machine name. It looks at all of them where the
+// scheduler's claims are not indexed.
+func (s *snapshot) slotsOf(j jobName) []int32 {
+	if isIndexed(s.indexed, j.scheduler) {
+		if e := findJob(s.tables, j); e != nil {
+			return e.slots
+		}
+		return nil
+	}
+	var slots []int32
+	for i := range s.hosts.n {
+		if m := s.At(i); m != nil && len(claimsOfJob(m.Ledger.Claims, j)) > 0 {
+			slots = append(slots, int32(i))
+		}
+	}
+	slices.SortFunc(slots, func(a, b int32) int { return strings.Compare(s.hosts.at(int(a)).name, s.hosts.at(int(b)).name) })
+	return slots
 }
 
 func (s *snapshot) Tenant(name string) (*cellstate.Tenant, bool) {
@@ -99,9 +128,15 @@ func (s *snapshot) Scheduler(name string) (*cellstate.Scheduler, bool) {
 
 // record returns what the snapshot holds at a key, and its revision; nil where it holds nothing.
 func (s *snapshot) record(k cellstate.Key) (cellstate.Value, int64) {
-	if k.Kind == cellstate.KindLedger {
-		if l, ok := s.Ledger(k.Name); ok {
-			return l, l.Rev
+	if ofHost(k.Kind) {
+		if slot, ok := s.names.find(k.Name); ok {
+			return s.hosts.at(slot).value(k.Kind)
+		}
+		return nil, 0
+	}
+	if ofJob(k.Kind) {
+		if e := findJob(s.tables, jobName{k.Scope, k.Name}); e != nil {
+			return e.value(k.Kind)
 		}
 		return nil, 0
 	}
@@ -111,12 +146,22 @@ func (s *snapshot) record(k cellstate.Key) (cellstate.Value, int64) {
 	return nil, 0
 }
 
-// keys yields every key that the snapshot holds a value at, by kind and name.
+// keys yields every key that the snapshot holds a value at.
 func (s *snapshot) keys() iter.Seq[cellstate.Key] {
 	return func(yield func(cellstate.Key) bool) {
-		for p := range all[place](s.tables, tableSlot) {
-			if !yield(cellstate.LedgerKey(p.machine)) {
-				return
+		for i := range s.hosts.n {
+			h := s.hosts.at(i)
+			for kind := cellstate.Kind(1); h != nil && kind <= hostKinds; kind++ {
+				if v, _ := h.value(kind); v != nil && !yield(v.Key()) {
+					return
+				}
+			}
+		}
+		for e := range all[jobEntry](s.tables, tableJob) {
+			for _, kind := range [...]cellstate.Kind{cellstate.KindJob, cellstate.KindStatus} {
+				if v, _ := e.value(kind); v != nil && !yield(v.Key()) {
+					return
+				}
 			}
 		}
 		for _, kind := range rowKinds() {

@@ -2,38 +2,26 @@ package mirror
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/hashicorp/go-memdb"
 
 	"github.com/omegacell/omegacell/cellstate"
 )
 
-// Tables besides those named after a kind, which hold rows. Ledgers have none: they are found by slot.
+// Each table is named after a kind and holds rows, but for that of jobs, which holds each with its status and places. What
+// describes a machine lies in none.
 const (
-	tableSlot      = "slot"      // *place: the slot of each machine that has a ledger
-	tablePlacement = "placement" // *placement: which machines hold claims of which job
-	indexID        = "id"
-	indexPrefix    = "id_prefix"
+	tableJob    = "job" // *jobEntry
+	indexID     = "id"
+	indexPrefix = "id_prefix"
 )
 
-// row is one good record of a kind other than ledger.
+// row is one good record.
 type row struct {
 	key   cellstate.Key
 	rev   int64
 	value cellstate.Value
-}
-
-// place says which slot a machine has.
-type place struct {
-	machine string
-	slot    int
-}
-
-// placement says that a machine's ledger holds claims of a job. It changes only when the first one comes or the last one
-// goes, so most updates of a ledger touch no table at all.
-type placement struct {
-	scheduler, job, machine string
-	slot                    int
 }
 
 func (r *row) index() []byte {
@@ -42,8 +30,6 @@ func (r *row) index() []byte {
 	}
 	return joined(r.key.Scope, r.key.Name)
 }
-func (p *place) index() []byte     { return joined(p.machine) }
-func (p *placement) index() []byte { return joined(p.scheduler, p.job, p.machine) }
 
 // joined ends each part with a zero byte, which no name contains, so that the order is that of the parts one by one and no
 // part is taken for the beginning of a longer one.
@@ -85,7 +71,9 @@ func (byParts) FromArgs(args ...any) ([]byte, error) {
 func (x byParts) PrefixFromArgs(args ...any) ([]byte, error) { return x.FromArgs(args...) }
 
 // rowKinds lists the kinds that have a table of rows.
-func rowKinds() []cellstate.Kind { return cellstate.Kinds()[1:] }
+func rowKinds() []cellstate.Kind {
+	return slices.DeleteFunc(cellstate.Kinds(), func(k cellstate.Kind) bool { return ofHost(k) || ofJob(k) })
+}
 
 func newTables() (*memdb.MemDB, error) {
 	schema := &memdb.DBSchema{Tables: make(map[string]*memdb.TableSchema)}
@@ -95,8 +83,7 @@ func newTables() (*memdb.MemDB, error) {
 			Indexes: map[string]*memdb.IndexSchema{indexID: {Name: indexID, Unique: true, Indexer: byParts{}}},
 		}
 	}
-	add(tableSlot)
-	add(tablePlacement)
+	add(tableJob)
 	for _, k := range rowKinds() {
 		add(k.String())
 	}

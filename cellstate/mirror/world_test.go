@@ -178,6 +178,7 @@ func (h *history) value(k cellstate.Key) cellstate.Value {
 				r.Claims = append(r.Claims, cellstate.ClaimStatus{ID: h.claim(task), Phase: cellstate.PhaseRunning})
 			}
 		}
+		slices.SortFunc(r.Claims, func(a, b cellstate.ClaimStatus) int { return a.ID.Compare(b.ID) })
 		return r
 	case cellstate.KindSession:
 		return &cellstate.Session{Machine: k.Name, Epoch: h.step}

@@ -86,8 +86,7 @@ func appendID(b []byte, id *cellstate.ClaimID) []byte {
 	b = appendText(b, claimScheduler, id.Scheduler)
 	b = appendText(b, claimJob, id.Job)
 	if id.Run != 0 {
-		b = protowire.AppendTag(b, claimRun, protowire.Fixed32Type)
-		b = protowire.AppendFixed32(b, id.Run)
+		b = protowire.AppendFixed32(append(b, claimRun<<3|byte(fixed32)), id.Run)
 	}
 	b = appendNumber(b, claimTask, uint64(id.Task))
 	return appendNumber(b, claimAttempt, uint64(id.Attempt))
@@ -112,20 +111,25 @@ func appendResources(b []byte, num protowire.Number, r *cellstate.Resources) []b
 	return shut(b, at)
 }
 
-// appendNumber, appendText and appendBool leave a zero out, as proto3 does.
+// appendNumber, appendText and appendBool leave a zero out, as proto3 does. All field numbers are below 16, so that a tag is
+// one byte.
 
 func appendNumber(b []byte, num protowire.Number, v uint64) []byte {
 	if v == 0 {
 		return b
 	}
-	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), v)
+	b = append(b, byte(num)<<3|byte(varint))
+	if v < 0x80 {
+		return append(b, byte(v))
+	}
+	return protowire.AppendVarint(b, v)
 }
 
 func appendText(b []byte, num protowire.Number, s string) []byte {
 	if s == "" {
 		return b
 	}
-	return protowire.AppendString(protowire.AppendTag(b, num, protowire.BytesType), s)
+	return protowire.AppendString(append(b, byte(num)<<3|byte(lengthed)), s)
 }
 
 func appendBool(b []byte, num protowire.Number, v bool) []byte {
@@ -135,7 +139,7 @@ func appendBool(b []byte, num protowire.Number, v bool) []byte {
 // open begins a message within one, with one byte for its length; shut, given what open returned, fills the length in and
 // makes room where it needs more bytes.
 func open(b []byte, num protowire.Number) ([]byte, int) {
-	b = append(protowire.AppendTag(b, num, protowire.BytesType), 0)
+	b = append(b, byte(num)<<3|byte(lengthed), 0)
 	return b, len(b)
 }
 

@@ -55,20 +55,12 @@ func reportTo(v *cellstate.Report) *cellpb.Report {
 	return m
 }
 
-// report sorts the claims, which another writer may have left as they came.
-func (r *reader) report(m *cellpb.Report) *cellstate.Report {
-	v := &cellstate.Report{Machine: m.GetMachine(), Epoch: m.GetEpoch()}
-	if n := len(m.GetClaims()); n > 0 {
-		v.Claims = make([]cellstate.ClaimStatus, n)
-		for i, s := range m.GetClaims() {
-			v.Claims[i] = r.claimStatus(s)
-		}
-	}
+// sortReport sorts the claims, which another writer may have left as they came.
+func sortReport(v *cellstate.Report) {
 	byID := func(a, b cellstate.ClaimStatus) int { return a.ID.Compare(b.ID) }
 	if !slices.IsSortedFunc(v.Claims, byID) {
 		slices.SortFunc(v.Claims, byID)
 	}
-	return v
 }
 
 func claimStatusTo(v *cellstate.ClaimStatus) *cellpb.ClaimStatus {

@@ -117,12 +117,14 @@ func FuzzLedger(f *testing.F) {
 	f.Add([]byte{0x22, 0x02, 0x08, 0x05, 0x22, 0x03, 0x12, 0x01, 'x'})                                     // a drain in two parts
 	f.Add([]byte{0x2a, 0x04, 0x62, 0x02, 0x08, 0x05, 0x2a, 0x09, 0x62, 2, 0x08, 5, 0x62, 3, 0x12, 1, 'x'}) // two claims; an eviction in two parts
 	f.Add([]byte{0x22, 0x03, 0x12, 0x01, 0xff})                                                            // not UTF-8
+	f.Add([]byte{0x00, 0x01})                                                                              // field 0, which cannot be
+	f.Add([]byte{0x2a, 0x02, 0x0a, 0x01})                                                                  // a text that is longer than there is
 	f.Add([]byte{0x80, 0x80, 0x80, 0x80, 0x10, 0x01})                                                      // field 2^29, the first that cannot be
 	f.Add([]byte{0xf8, 0xff, 0xff, 0xff, 0x0f, 0x01})                                                      // field 2^29-1, the last that can
 	f.Add([]byte{0x2a, 0x07, 0x1d, 1, 2, 3, 4, 0x18, 0x01})                                                // run as fixed32 and as varint
 	f.Fuzz(func(t *testing.T, b []byte) {
 		want, wantErr := oracleLedger(b)
-		got, err := readLedger(b)
+		got, err := readLedger(b, "m")
 		if (err == nil) != (wantErr == nil) {
 			t.Fatalf("error %v, the generated code's is %v", err, wantErr)
 		}
@@ -134,6 +136,54 @@ func FuzzLedger(f *testing.F) {
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("read differently:\n%s", cmp.Diff(want, got, cmp.AllowUnexported(cellstate.Ledger{})))
+		}
+	})
+}
+
+// oracleReport reads a report through the generated code.
+func oracleReport(b []byte) (*cellstate.Report, error) {
+	var r reader
+	var m cellpb.Report
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(b, &m); err != nil {
+		return nil, err
+	}
+	v := &cellstate.Report{Machine: m.GetMachine(), Epoch: m.GetEpoch()}
+	for _, c := range m.GetClaims() {
+		v.Claims = append(v.Claims, r.claimStatus(c))
+	}
+	return v, r.err
+}
+
+// FuzzReport holds the hand-written decoding of reports to the generated code.
+func FuzzReport(f *testing.F) {
+	fill := filler{rng: rand.New(rand.NewPCG(1, 3)), sparse: 0.3}
+	for range 5 {
+		b, err := Marshal(fill.value(cellstate.KindReport))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+		f.Add(append(b, b...))
+	}
+	f.Add([]byte{0x1a, 0x04, 0x10, 0x07, 0x10, 0x01})                                                             // a phase that there is not, then one that there is
+	f.Add([]byte{0x1a, 0x0b, 0x10, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})                   // phase -1
+	f.Add([]byte{0x1a, 0x07, 0x10, 0x81, 0x80, 0x80, 0x80, 0x10, 0x01})                                           // phase 2^32+1, cut to 1
+	f.Add([]byte{0x1a, 0x08, 0x0a, 0x02, 0x20, 0x05, 0x0a, 0x02, 0x28, 0x03})                                     // an identity in two parts
+	f.Add([]byte{0x1a, 0x0b, 0x28, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x5a, 0x01, 0xff}) // pid -1; then not UTF-8
+	f.Fuzz(func(t *testing.T, b []byte) {
+		want, wantErr := oracleReport(b)
+		got, err := readReport(b, "m")
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("error %v, the generated code's is %v", err, wantErr)
+		}
+		if err != nil {
+			if !errors.Is(err, cellstate.ErrInvalid) {
+				t.Fatalf("%v is not ErrInvalid", err)
+			}
+			return
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("read differently:\n%s", cmp.Diff(want, got))
 		}
 	})
 }

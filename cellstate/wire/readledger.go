@@ -3,6 +3,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"unicode/utf8"
 
@@ -35,35 +36,47 @@ func (s *scanner) next() bool {
 	if s.err != nil || s.at >= len(s.msg) {
 		return false
 	}
-	num, typ, n := protowire.ConsumeTag(s.msg[s.at:])
+	tag, n := s.varint(s.at)
 	if n < 0 {
 		return s.fail(protowire.ParseError(n))
 	}
-	if num > protowire.MaxValidNumber {
-		return s.fail(fmt.Errorf("field number %d is too large", num))
+	if tag>>3 == 0 || tag>>3 > uint64(protowire.MaxValidNumber) {
+		return s.fail(fmt.Errorf("there is no field number %d", tag>>3))
 	}
 	s.at += n
-	s.tag = uint64(num)<<3 | uint64(typ)
-	rest := s.msg[s.at:]
-	switch typ {
+	s.tag = tag
+	switch protowire.Type(tag & 7) {
 	case protowire.VarintType:
-		s.number, n = protowire.ConsumeVarint(rest)
+		s.number, n = s.varint(s.at)
 	case protowire.BytesType:
-		var value []byte
-		value, n = protowire.ConsumeBytes(rest)
-		s.from = s.at + n - len(value)
+		var size uint64
+		if size, n = s.varint(s.at); n > 0 {
+			s.from = s.at + n
+			if size > uint64(len(s.msg)-s.from) {
+				return s.fail(io.ErrUnexpectedEOF)
+			}
+			n += int(size)
+		}
 	case protowire.Fixed32Type:
 		var v uint32
-		v, n = protowire.ConsumeFixed32(rest)
+		v, n = protowire.ConsumeFixed32(s.msg[s.at:])
 		s.number = uint64(v)
 	default:
-		n = protowire.ConsumeFieldValue(num, typ, rest)
+		n = protowire.ConsumeFieldValue(protowire.Number(tag>>3), protowire.Type(tag&7), s.msg[s.at:])
 	}
 	if n < 0 {
 		return s.fail(protowire.ParseError(n))
 	}
 	s.at += n
 	return true
+}
+
+// varint reads a number: most take one byte. n is its length, or less than 0 for an error of protowire's.
+func (s *scanner) varint(at int) (v uint64, n int) {
+	if at < len(s.msg) && s.msg[at] < 0x80 {
+		return uint64(s.msg[at]), 1
+	}
+	return protowire.ConsumeVarint(s.msg[at:])
 }
 
 // bytes is the value of the present field, for lengthed: a part of the message.
@@ -97,8 +110,9 @@ func (s *scanner) text(like string) string {
 	return string(b)
 }
 
-// readLedger decodes a ledger as the generated code would: what comes twice is merged, what is unknown is passed over.
-func readLedger(b []byte) (*cellstate.Ledger, error) {
+// readLedger decodes a ledger, most likely of that machine, as the generated code would: what comes twice is merged, what is
+// unknown is passed over.
+func readLedger(b []byte, machine string) (*cellstate.Ledger, error) {
 	l := new(cellstate.Ledger)
 	claims := 0
 	for s := (scanner{msg: b}); s.next(); {
@@ -114,7 +128,7 @@ func readLedger(b []byte) (*cellstate.Ledger, error) {
 	for s.next() {
 		switch s.tag {
 		case ledgerMachine<<3 | lengthed:
-			l.Machine = s.text("")
+			l.Machine = s.text(machine)
 		case ledgerCapacity<<3 | lengthed:
 			s.within(readResources(s.bytes(), &l.Capacity))
 		case ledgerCordoned<<3 | varint:

@@ -96,16 +96,19 @@ func decode(k cellstate.Key, b []byte, rev int64) (cellstate.Value, error) {
 	var v cellstate.Value
 	switch k.Kind {
 	case cellstate.KindLedger:
-		l, err := readLedger(b)
+		l, err := readLedger(b, k.Name)
 		if err != nil {
 			return nil, err
 		}
 		l.Rev = rev
 		v = l.Sum()
 	case cellstate.KindReport:
-		var m cellpb.Report
-		r.parse(b, &m)
-		v = r.report(&m)
+		rep, err := readReport(b, k.Name)
+		if err != nil {
+			return nil, err
+		}
+		sortReport(rep)
+		v = rep
 	case cellstate.KindSession:
 		var m cellpb.Session
 		r.parse(b, &m)

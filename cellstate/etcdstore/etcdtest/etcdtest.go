@@ -11,8 +11,12 @@ import (
 	"testing"
 	"time"
 
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3rpc"
+	"go.etcd.io/etcd/server/v3/proxy/grpcproxy/adapter"
 	"go.uber.org/zap"
 )
 
@@ -26,7 +30,7 @@ type Member struct {
 }
 
 // Start starts a member and waits until it serves. It ends with the test. Options change its configuration, which has the
-// limits that omegacell gives etcd: 4096 operations, 16 MiB.
+// limits that omegacell gives etcd: 4096 operations, 16 MiB, a snapshot each 2000 writes.
 func Start(tb testing.TB, opts ...func(*embed.Config)) *Member {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -63,6 +67,7 @@ func (m *Member) configure(dir string, opts []func(*embed.Config)) error {
 	cfg.UnsafeNoFsync = true
 	cfg.TickMs, cfg.ElectionMs = 10, 100 // alone, it is to elect itself soon
 	cfg.MaxTxnOps, cfg.MaxRequestBytes = 4096, 16<<20
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = 2000, 1000
 	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
 	for _, o := range opts {
 		o(cfg)
@@ -88,6 +93,18 @@ func (m *Member) start() error {
 		e.Close()
 		return fmt.Errorf("the member stopped while starting")
 	}
+}
+
+// InProcess returns a client that calls the member without a network between them, and the KV that a store's Config wants
+// beside it.
+func (m *Member) InProcess() (*clientv3.Client, pb.KVClient) {
+	m.tb.Helper()
+	if m.etcd == nil {
+		m.tb.Fatalf("etcdtest: the member is stopped")
+	}
+	c := v3client.New(m.etcd.Server)
+	m.tb.Cleanup(func() { _ = c.Close() })
+	return c, adapter.KvServerToKvClient(v3rpc.NewQuotaKVServer(m.etcd.Server))
 }
 
 // Stop stops the member. Its data stays. etcd gives watches that are under way 5 seconds to end by themselves.
