@@ -36,6 +36,7 @@ func newCell(machines ...*cellstate.MachineView) *cell {
 }
 
 func (c *cell) Rev() int64                      { return 7 }
+func (c *cell) AsOf() cellstate.Instant         { return 0 }
 func (c *cell) Len() int                        { return len(c.machines) }
 func (c *cell) At(i int) *cellstate.MachineView { return c.machines[i] }
 

@@ -8,6 +8,8 @@
 //
 // It does not look at every machine where the cell is roomy: it probes at random and draws among the best of what it found,
 // so that equal planners that decide at the same time seldom choose the same machine. [NextWidth] says how widely to draw.
+// What a task costs then does not depend on the size of the cell. Only where nothing is found is every machine looked at, once
+// to place and once to explain.
 //
 // What it never does: commit anything, read a clock, keep state between calls, or decide by a fit rule of its own.
 package place

@@ -42,25 +42,33 @@ type Result struct {
 // A task that fits somewhere is placed; the order of the tasks and the seed decide only where. Victims are looked for only
 // when no machine takes a task as it is.
 func Place(snap cellstate.Snapshot, req Request, rng *rand.Rand) Result {
-	p := newPlan(snap, req, rng)
+	var p plan
+	p.begin(snap, req, rng)
 	r := Result{Claims: make([]cellstate.Claim, 0, len(req.Tasks))}
+	slots := make([]int, 0, len(req.Tasks)) // of the claims' machines
 	for i, slot := range req.Tasks {
 		c := p.draw()
-		if c == nil {
+		if c == none {
 			r.Unplaced = req.Tasks[i:]
 			break
 		}
-		claim := p.claimFor(slot, c.view)
-		p.spread.add(c.view)
+		m := p.pool.cands[c].view
+		r.Claims = append(r.Claims, p.claim)
+		slot.name(&r.Claims[i], m)
+		slots = append(slots, p.pool.cands[c].slot)
 		if i+1 < len(req.Tasks) { // else nobody asks any more what is left there
-			p.take(c, claim)
+			p.count(m)
+			p.take(c, &r.Claims[i])
 		}
-		r.Claims = append(r.Claims, claim)
-	}
-	if len(r.Unplaced) > 0 && req.Evict != nil {
-		p.makeRoom(&r)
 	}
 	found := len(r.Claims)
+	if len(r.Unplaced) > 0 {
+		p.settle(r.Claims, slots)
+		if req.Evict != nil {
+			p.makeRoom(&r)
+			found = len(r.Claims)
+		}
+	}
 	if found < req.Min {
 		r = Result{Unplaced: req.Tasks}
 	}
@@ -79,31 +87,29 @@ type plan struct {
 	claim    cellstate.Claim // what all claims of the request have in common
 	rules    rules
 	affinity []affinity
-	spread   spreads
+	spread   *spreads
 	pool     pool
-	working  map[int]*cellstate.Ledger // by slot: ledgers that this request changed
+	// working holds, by slot, the ledgers that this request changed: all of them once it is settled; before, those of a
+	// request for GPUs, of which a sum does not tell what is left.
+	working map[int]*cellstate.Ledger
 }
 
-func newPlan(snap cellstate.Snapshot, req Request, rng *rand.Rand) *plan {
+func (p *plan) begin(snap cellstate.Snapshot, req Request, rng *rand.Rand) {
 	req.Limits = req.Limits.WithDefaults()
 	if req.Width <= 0 {
 		req.Width = DefaultWidth
 	}
 	job := req.Job
-	p := &plan{
-		snap: snap, req: req, rng: rng,
-		claim: cellstate.Claim{
-			ID:         cellstate.ClaimID{Scheduler: job.Scheduler, Job: job.Name, Run: job.Run},
-			JobVersion: job.Version, Precedence: job.Precedence, GangMin: job.GangMin, Resources: job.Task.Resources,
-		},
-		rules:    compileRules(job.Constraints, req.Avoid),
-		affinity: compileAffinities(job.Affinities),
-		working:  make(map[int]*cellstate.Ledger),
+	p.snap, p.req, p.rng = snap, req, rng
+	p.claim = cellstate.Claim{
+		ID:         cellstate.ClaimID{Scheduler: job.Scheduler, Job: job.Name, Run: job.Run},
+		JobVersion: job.Version, Precedence: job.Precedence, GangMin: job.GangMin, Resources: job.Task.Resources,
 	}
 	p.startAt(req.Start)
+	p.rules = compileRules(job.Constraints, req.Avoid)
+	p.affinity = compileAffinities(job.Affinities)
 	p.spread = countSpreads(p)
 	p.pool = newPool(p)
-	return p
 }
 
 func (p *plan) startAt(t cellstate.Instant) {
@@ -113,20 +119,58 @@ func (p *plan) startAt(t cellstate.Instant) {
 	}
 }
 
-func (p *plan) claimFor(s Slot, m *cellstate.MachineView) cellstate.Claim {
-	c := p.claim
+// name makes a claim, that has what all of the request have in common, the slot's on a machine.
+func (s Slot) name(c *cellstate.Claim, m *cellstate.MachineView) {
 	c.ID.Task, c.ID.Attempt = s.Task, s.Attempt
 	c.Machine = m.Name()
-	return c
 }
 
-// ledger returns a machine's ledger together with what this request already did to it.
+// ledger returns a machine's ledger together with what this request already did to it, as far as `working` tells.
 func (p *plan) ledger(slot int, m *cellstate.MachineView) *cellstate.Ledger {
-	if l := p.working[slot]; l != nil {
-		return l
+	if p.working != nil {
+		if l := p.working[slot]; l != nil {
+			return l
+		}
 	}
 	return m.Ledger
 }
 
+// change replaces a machine's ledger in this request's view of the cell.
+func (p *plan) change(slot int, l *cellstate.Ledger) {
+	if p.working == nil {
+		p.working = make(map[int]*cellstate.Ledger)
+	}
+	p.working[slot] = l
+}
+
+// settle puts the claims so far, of machines in these slots, into ledgers, for those that look at more than what is free.
+func (p *plan) settle(claims []cellstate.Claim, slots []int) {
+	if p.devices() {
+		return
+	}
+	for i := range claims {
+		l := p.working[slots[i]]
+		if l == nil {
+			l = p.snap.At(slots[i]).Ledger.Clone()
+			p.change(slots[i], l)
+		}
+		l.Claims = append(l.Claims, claims[i])
+	}
+	for _, l := range p.working {
+		l.Sum()
+	}
+}
+
 // fit asks the fit rule about the next claim of the request.
 func (p *plan) fit(l *cellstate.Ledger) cellstate.Shortage { return l.Fit(&p.claim, p.req.Limits) }
+
+// devices reports whether the claims want GPUs, so that it matters which of a machine's are free.
+func (p *plan) devices() bool { return p.claim.Resources.GPUMilli > 0 }
+
+// until is the exclusive end of the request's claims.
+func (p *plan) until() cellstate.Instant {
+	if p.claim.End == 0 {
+		return cellstate.Forever
+	}
+	return p.claim.End
+}

@@ -1,303 +1,193 @@
 package place
 
-import (
-	"math/rand/v2"
-	"slices"
+import "github.com/omegacell/omegacell/cellstate"
 
-	"github.com/omegacell/omegacell/cellstate"
-)
-
-// pool holds machines that take the next claim, best first. It is filled by probing machines in random order, and only as
-// far as needed: to the bottom of the cell only where machines with room are rare. As the tasks of a request are equal, and
-// a request only makes machines fuller, what once was refused for want of room need not be looked at again.
+// pool holds machines that take the next claim, for the best to be drawn from. It is filled by probing machines in random
+// order, and only as far as needed: to the bottom of the cell only where machines with room are rare. As the tasks of a
+// request are equal, and a request only makes machines fuller, what once was refused for want of room need not be looked at
+// again, and what is left on a machine is known without looking: each claim leaves its amount less.
 type pool struct {
-	probe  permutation
-	want   int // candidates to hold while there are more to be had
-	groups []*group
-	heads  []head // scratch of nth
+	probe permutation
+	want  int // candidates to hold while there are more to be had
+	least int // as many as that, however few values a spread has
+	left  int // machines that may yet be probed while there are candidates, if fewer than wanted
+	cands []candidate
+	ranking
 }
 
-// Probing for the next task goes on for so many machines per wanted candidate; then fewer candidates must do. A task that
-// still has none goes on to the end.
-const patience = 16
-
-// group is the candidates that the job's spreads treat alike, so that counting one more task moves their scores together.
-type group struct {
-	values []*value // one for each spread that is not local
-	cands  []*candidate
-}
-
-// candidate is a machine that takes the next claim.
+// candidate is a machine that takes, or took, the next claim.
 type candidate struct {
-	slot  int
 	view  *cellstate.MachineView
 	group *group
+	room  *room   // nil until the request took some
 	fixed float64 // attraction
-	suits float64 // that, and what local spreads take from it
-	score float64 // without the group's part
+	suits float64 // that, less what local spreads take
+	slot  int
 }
+
+// room is what a machine has left for claims equal to the request's, beside those that it took.
+type room struct {
+	free   cellstate.Resources // throughout their interval
+	claims int                 // how many more the limit allows
+}
+
+// none is the index of no candidate.
+const none = -1
+
+// Beyond the first candidate, so many machines are probed for each that is wanted, and for each further task so many in all;
+// then fewer candidates must do. A task that still has none goes on to the end of the cell.
+const patience = 16
 
 // newPool sizes the pool: with four candidates for each that is drawn among, a wide draw packs openb's pods as well as a
 // narrow one (with two, about one pod in ninety is placed less). Where tasks are to be apart, there have to be as many machines.
 func newPool(p *plan) pool {
 	tasks, n := len(p.req.Tasks), p.snap.Len()
 	want := max(8, 4*p.req.Width)
-	if len(p.affinity) > 0 || len(p.spread.list) > 0 {
+	if len(p.affinity) > 0 {
 		want *= 2
 	}
+	least := want
 	if p.req.Job.Packing == cellstate.SpreadLoad || len(p.spread.list) > 0 {
 		want = max(want, 2*tasks)
 	}
-	return pool{probe: newPermutation(n, p.rng), want: min(want, n)}
+	want = min(want, n)
+	return pool{
+		probe: newPermutation(n, p.rng), want: want, least: least, left: patience * want,
+		cands: make([]candidate, 0, want), ranking: newRanking(p, want),
+	}
 }
 
 // draw takes one of the Width best candidates out of the pool, of those that suit the job as well as the best, each with
-// the same chance; nil where no machine takes the next task.
-func (p *plan) draw() *candidate {
-	n := p.fill()
+// the same chance; none where no machine takes the next task.
+func (p *plan) draw() int {
+	n := min(p.req.Width, p.fill())
 	if n == 0 {
-		return nil
+		return none
 	}
-	g, i := p.nth(p.rng.IntN(p.near(min(p.req.Width, n))))
-	c := g.cands[i]
-	g.cands = slices.Delete(g.cands, i, i+1)
-	return c
+	if len(p.affinity) == 0 && len(p.spread.list) == 0 {
+		ranks := p.pool.best(1 + p.rng.IntN(n))
+		return p.pool.take(ranks[len(ranks)-1])
+	}
+	ranks := p.pool.best(n)
+	return p.pool.take(ranks[p.rng.IntN(p.near(ranks))])
 }
 
-// take records a claim on the candidate's machine, and puts it back in the pool if there is room for another.
-func (p *plan) take(c *candidate, claim cellstate.Claim) {
-	l := p.ledger(c.slot, c.view).With(claim)
-	p.working[c.slot] = l
-	if p.fit(l) == (cellstate.Shortage{}) {
-		p.put(c, l)
+// near returns how many of the best candidates suit the job as well as the best does, packing apart. In a small cell the
+// best are all there are, and a draw among them would take no notice of affinities and spreads.
+func (p *plan) near(ranks []rank) int {
+	suits := func(r rank) float64 { return p.pool.cands[r.cand].suits - r.group.penalty }
+	best := suits(ranks[0])
+	for i, r := range ranks {
+		if suits(r) < best {
+			return i
+		}
+	}
+	return len(ranks)
+}
+
+// take records a claim on a candidate's machine, and puts it back in the pool if there is room for another.
+func (p *plan) take(i int, claim *cellstate.Claim) {
+	c := &p.pool.cands[i]
+	if p.devices() {
+		l := p.ledger(c.slot, c.view).With(*claim)
+		p.change(c.slot, l)
+		if p.fit(l) == (cellstate.Shortage{}) {
+			p.put(i, l.Free(p.claim.Start, p.until()))
+		}
+		return
+	}
+	if c.room == nil {
+		l := c.view.Ledger
+		c.room = &room{free: l.Free(p.claim.Start, p.until()), claims: p.req.Limits.ClaimsPerMachine - len(l.Claims)}
+	}
+	c.room.claims--
+	c.room.free = c.room.free.Sub(claim.Resources)
+	if c.room.claims > 0 && claim.Resources.Fits(&c.room.free) {
+		p.put(i, c.room.free)
 	}
 }
 
 // fill probes until the pool holds enough candidates that may be drawn now, and returns how many it holds.
 func (p *plan) fill() int {
-	n := 0
-	for _, g := range p.pool.groups {
-		if p.open(g) {
-			n += len(g.cands)
-		}
-	}
-	for left := patience * p.pool.want; n < p.pool.want && (n == 0 || left > 0); left-- {
-		slot, ok := p.pool.probe.next()
-		if !ok {
+	q := &p.pool
+	for short := p.short(); short > 0 && (q.ready == 0 || q.left > 0); short = p.short() {
+		found := p.look(min(short, lookahead))
+		if found == 0 {
 			break
 		}
-		if m := p.snap.At(slot); m != nil && p.rules.excludes(m) == "" {
-			if l := p.ledger(slot, m); p.fit(l) == (cellstate.Shortage{}) {
-				c := &candidate{slot: slot, view: m, fixed: p.attraction(m)}
-				if c.group = p.groupOf(m); c.group != nil {
-					p.put(c, l)
-					if p.open(c.group) {
-						n++
-					}
-				}
-			}
+		q.left -= found
+	}
+	q.left = min(q.left+patience, patience*q.want)
+	return q.ready
+}
+
+// short is how many more candidates the pool should hold. For tasks that are to be even over the values of attributes it need
+// not hold two for each task if it holds, of every value that was met, six: then hardly a value was not met.
+func (p *plan) short() int {
+	want := p.pool.want
+	if p.spread.grouped {
+		want = min(want, max(p.pool.least, 6*len(p.pool.all)))
+	}
+	return want - p.pool.ready
+}
+
+// lookahead bounds how many machines are probed together. What is known of a machine is seldom in the processor's caches:
+// where it is, is read of all before what it has, so that it can fetch them at the same time.
+const lookahead = 16
+
+// look probes up to n machines, puts in the pool those that take the next claim, and returns how many it probed.
+func (p *plan) look(n int) int {
+	var buf [lookahead]candidate
+	probed := buf[:n]
+	for i := range probed {
+		slot, ok := p.pool.probe.next()
+		if !ok {
+			probed = probed[:i]
+			break
 		}
+		probed[i].slot, probed[i].view = slot, p.snap.At(slot)
+	}
+	n = len(probed)
+	probed = keep(probed, func(c *candidate) bool { return c.view != nil && c.view.Session != nil })
+	if len(p.rules.constraints) > 0 {
+		probed = keep(probed, func(c *candidate) bool { return p.rules.unsatisfied(c.view) == none })
+	}
+	probed = keep(probed, func(c *candidate) bool { return open(c.view.Ledger) && !p.rules.avoids(c.view) })
+	probed = keep(probed, func(c *candidate) bool { return p.fit(c.view.Ledger) == cellstate.Shortage{} })
+	p.group(probed)
+	for _, c := range probed {
+		if c.group == nil {
+			continue
+		}
+		c.fixed = p.attraction(c.view)
+		p.pool.cands = append(p.pool.cands, c)
+		p.put(len(p.pool.cands)-1, c.view.Ledger.Free(p.claim.Start, p.until()))
 	}
 	return n
 }
 
-// put scores a candidate and sorts it into its group. Among equals the first come stays first.
-func (p *plan) put(c *candidate, l *cellstate.Ledger) {
+// keep drops from a list all that f is false of.
+func keep(list []candidate, f func(*candidate) bool) []candidate {
+	n := 0
+	for i := range list {
+		if f(&list[i]) {
+			if n < i {
+				list[n] = list[i]
+			}
+			n++
+		}
+	}
+	return list[:n]
+}
+
+// put scores a candidate, of which so much is free, and ranks it among its group.
+func (p *plan) put(i int, free cellstate.Resources) {
+	c := &p.pool.cands[i]
 	c.suits = c.fixed
 	for _, s := range p.spread.list {
-		if s.local() {
-			c.suits -= s.weight * float64(s.on(c.view).tasks)
+		if s.local {
+			c.suits -= s.weight * float64(s.tasksOn(c.view))
 		}
 	}
-	c.score = packWeight*p.packing(l) + c.suits
-	cands := c.group.cands
-	i, _ := slices.BinarySearchFunc(cands, c.score, func(o *candidate, score float64) int {
-		if o.score >= score {
-			return -1
-		}
-		return 1
-	})
-	c.group.cands = slices.Insert(cands, i, c)
-}
-
-// local reports whether the spread's value is the machine's own: then placing on one machine moves no other's score.
-func (s *spread) local() bool { return s.attribute == nameAttribute && s.maxSkew == 0 }
-
-// groupOf returns the machine's group, a new one if need be; nil where a spread with a MaxSkew finds no value on it.
-func (p *plan) groupOf(m *cellstate.MachineView) *group {
-	var values []*value
-	for _, s := range p.spread.list {
-		if s.local() {
-			continue
-		}
-		v := s.on(m)
-		if v == nil {
-			return nil
-		}
-		values = append(values, v)
-	}
-	alike := &p.pool.groups
-	if len(values) > 0 {
-		alike = &values[0].groups
-	}
-	for _, g := range *alike {
-		if slices.Equal(g.values, values) {
-			return g
-		}
-	}
-	g := &group{values: values}
-	if len(values) > 0 {
-		*alike = append(*alike, g)
-	}
-	p.pool.groups = append(p.pool.groups, g)
-	return g
-}
-
-// open reports whether the spreads let the group have one more task.
-func (p *plan) open(g *group) bool {
-	if !p.spread.hard {
-		return true
-	}
-	i := 0
-	for _, s := range p.spread.list {
-		if s.local() {
-			continue
-		}
-		if s.maxSkew > 0 && !s.takes(p, g.values[i]) {
-			return false
-		}
-		i++
-	}
-	return true
-}
-
-// penalty is what the spreads take from the score of all of the group.
-func (p *plan) penalty(g *group) float64 {
-	sum, i := 0.0, 0
-	for _, s := range p.spread.list {
-		if !s.local() {
-			sum += s.weight * float64(g.values[i].tasks)
-			i++
-		}
-	}
-	return sum
-}
-
-// head is the best of a group that is not passed over yet.
-type head struct {
-	group   *group
-	at      int
-	penalty float64
-}
-
-func (h *head) score() float64 { return h.group.cands[h.at].score - h.penalty }
-
-// nth returns the group and the place in it of the candidate that n others are better than. There must be one.
-func (p *plan) nth(n int) (g *group, i int) {
-	if len(p.pool.groups) == 1 {
-		return p.pool.groups[0], n
-	}
-	for g, i = range p.ranked {
-		if n--; n < 0 {
-			break
-		}
-	}
-	return g, i
-}
-
-// near returns how many of the n best candidates suit the job as well as the best does, packing apart. In a small cell the n
-// best are all there are, and a draw among them would take no notice of affinities and spreads.
-func (p *plan) near(n int) int {
-	if len(p.affinity) == 0 && len(p.spread.list) == 0 {
-		return n
-	}
-	count, best := 0, 0.0
-	for g, i := range p.ranked {
-		suits := g.cands[i].suits - p.penalty(g)
-		if count == 0 {
-			best = suits
-		}
-		if count == n || suits < best {
-			break
-		}
-		count++
-	}
-	return count
-}
-
-// ranked yields the candidates that may be drawn now, best first, as group and place in it.
-func (p *plan) ranked(yield func(*group, int) bool) {
-	if len(p.pool.groups) == 1 {
-		for i := range p.pool.groups[0].cands {
-			if !yield(p.pool.groups[0], i) {
-				return
-			}
-		}
-		return
-	}
-	h := p.pool.heads[:0]
-	for _, g := range p.pool.groups {
-		if len(g.cands) > 0 && p.open(g) {
-			h = append(h, head{group: g, penalty: p.penalty(g)})
-		}
-	}
-	p.pool.heads = h
-	for i := len(h)/2 - 1; i >= 0; i-- {
-		sink(h, i)
-	}
-	for len(h) > 0 && yield(h[0].group, h[0].at) {
-		if h[0].at++; h[0].at == len(h[0].group.cands) {
-			h[0] = h[len(h)-1]
-			h = h[:len(h)-1]
-		}
-		sink(h, 0)
-	}
-}
-
-// sink restores the heap (best first) below i.
-func sink(h []head, i int) {
-	for {
-		best := i
-		for _, child := range [2]int{2*i + 1, 2*i + 2} {
-			if child < len(h) && h[child].score() > h[best].score() {
-				best = child
-			}
-		}
-		if best == i {
-			return
-		}
-		h[i], h[best] = h[best], h[i]
-		i = best
-	}
-}
-
-// permutation walks 0 … n−1 once, from a random place by a random stride that n has no factor in common with.
-type permutation struct{ n, at, stride, left int }
-
-func newPermutation(n int, rng *rand.Rand) permutation {
-	if n <= 0 {
-		return permutation{}
-	}
-	stride := 1 + rng.IntN(n)
-	for gcd(stride, n) != 1 {
-		stride = 1 + rng.IntN(n)
-	}
-	return permutation{n: n, at: rng.IntN(n), stride: stride, left: n}
-}
-
-func (p *permutation) next() (int, bool) {
-	if p.left == 0 {
-		return 0, false
-	}
-	p.left--
-	i := p.at
-	p.at = (p.at + p.stride) % p.n
-	return i, true
-}
-
-func gcd(a, b int) int {
-	for b != 0 {
-		a, b = b, a%b
-	}
-	return a
+	p.pool.push(c.group, packWeight*p.packing(c, &free)+c.suits, i)
 }

@@ -27,6 +27,11 @@ func TestPlaceProperties(t *testing.T) {
 		if len(r.Claims) < req.Min && len(r.Claims)+len(r.Evict) > 0 {
 			t.Fatalf("%d claims, %d evictions of a gang of at least %d", len(r.Claims), len(r.Evict), req.Min)
 		}
+		for _, claim := range r.Claims {
+			if req.Avoid[claim.Machine] {
+				t.Fatalf("%s is to be avoided", claim.Machine)
+			}
+		}
 		after := world{cell: c, req: req, changed: mustCommit(t, c, req, r), placed: r.Claims}
 		after.checkSkew(t)
 		after.checkGangs(t, r.Evict)

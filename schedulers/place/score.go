@@ -44,9 +44,8 @@ func (p *plan) attraction(m *cellstate.MachineView) float64 {
 // and what wants no GPU should stay away from machines with GPUs free: else GPUs are stranded for want of a whole device or
 // of CPU beside it (Weng et al., "Beware of Fragmentation", USENIX ATC 2023). SpreadLoad prefers the machine whose fullest
 // resource is emptiest.
-func (p *plan) packing(l *cellstate.Ledger) float64 {
-	want, capacity := &p.claim.Resources, &l.Capacity
-	free := l.Free(p.claim.Start, p.until())
+func (p *plan) packing(c *candidate, free *cellstate.Resources) float64 {
+	want, capacity := &p.claim.Resources, &c.view.Ledger.Capacity
 	share := max(
 		filled(capacity.CPUMilli, free.CPUMilli, want.CPUMilli), filled(capacity.MemBytes, free.MemBytes, want.MemBytes),
 		filled(capacity.DiskBytes, free.DiskBytes, want.DiskBytes),
@@ -55,40 +54,34 @@ func (p *plan) packing(l *cellstate.Ledger) float64 {
 	if p.req.Job.Packing == cellstate.SpreadLoad {
 		return 1 - max(share, filled(capacity.GPUMilli, free.GPUMilli, want.GPUMilli))
 	}
-	return (share + p.gpuPacking(l, free.GPUMilli)) / 2
+	return (share + p.gpuPacking(c, free.GPUMilli)) / 2
 }
 
 // gpuPacking is 1 where the claim leaves no GPU behind that is free but hard to use, down to 0.
-func (p *plan) gpuPacking(l *cellstate.Ledger, free int64) float64 {
-	want, capacity := p.claim.Resources.GPUMilli, l.Capacity.GPUMilli
+func (p *plan) gpuPacking(c *candidate, free int64) float64 {
+	want, capacity := p.claim.Resources.GPUMilli, c.view.Ledger.Capacity.GPUMilli
 	switch {
 	case capacity == 0:
 		return 1
 	case want == 0:
 		return 1 - part(free, capacity)
-	case want < cellstate.GPUDevice:
+	}
+	l := p.ledger(c.slot, c.view)
+	devices := l.GPUFree(p.claim.Start, p.until())
+	if want < cellstate.GPUDevice {
 		got, _ := l.AssignGPUs(&p.claim)
 		if len(got) == 0 {
 			return 0
 		}
-		left := l.GPUFree(p.claim.Start, p.until())[got[0].Device] - want
-		return 1 - part(left, cellstate.GPUDevice)
+		return 1 - part(devices[got[0].Device]-want, cellstate.GPUDevice)
 	}
 	var whole int64
-	for _, f := range l.GPUFree(p.claim.Start, p.until()) {
+	for _, f := range devices {
 		if f == cellstate.GPUDevice {
 			whole += f
 		}
 	}
 	return 1 - part(whole-want, capacity)
-}
-
-// until is the exclusive end of the request's claims.
-func (p *plan) until() cellstate.Instant {
-	if p.claim.End == 0 {
-		return cellstate.Forever
-	}
-	return p.claim.End
 }
 
 // filled is the share of a capacity that is in use once `want` is taken from what is free, 0 … 1: a machine that shrank may

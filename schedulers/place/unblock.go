@@ -24,17 +24,14 @@ func (p *plan) advice(s *survey) string {
 	switch {
 	case s.looked == 0:
 		return "the cell has no machines"
-	case len(s.satisfying) == 0:
-		return p.unsatisfied(s)
-	case len(s.admitted) == 0:
-		return p.unavailable(s)
+	case s.satisfying == 0:
+		return p.unsatisfied()
+	case s.admitted == 0:
+		return s.unavailable()
 	case s.able == 0:
 		return p.neverFits(s)
-	}
-	for _, m := range s.misses {
-		if m.able {
-			return p.free(s, &m)
-		}
+	case s.best != nil:
+		return p.free(s, s.best)
 	}
 	if s.skewed > 0 {
 		return fmt.Sprintf("%s room but would exceed the max skew of a spread: raise it, or free room where fewer tasks of the job run", have(s.skewed))
@@ -46,11 +43,11 @@ func (p *plan) advice(s *survey) string {
 }
 
 // unsatisfied is the advice where no machine satisfies all constraints.
-func (p *plan) unsatisfied(s *survey) string {
+func (p *plan) unsatisfied() string {
 	for i := range p.rules.constraints {
 		c := &p.rules.constraints[i]
 		if c.malformed != nil {
-			return fmt.Sprintf("%s is malformed: %v", c.rule, c.malformed)
+			return fmt.Sprintf("%s is malformed: %v", c.rule(), c.malformed)
 		}
 		values := make(map[string]bool)
 		any := false
@@ -87,43 +84,23 @@ func listed(attribute string, values map[string]bool) string {
 }
 
 // unavailable is the advice where all machines that satisfy the constraints take no claims.
-func (p *plan) unavailable(s *survey) string {
-	var silent, cordoned, avoided int
-	for _, m := range s.satisfying {
-		switch {
-		case m.Session == nil:
-			silent++
-		case m.Ledger.Cordoned || m.Ledger.Drain != nil:
-			cordoned++
-		default:
-			avoided++
-		}
-	}
+func (s *survey) unavailable() string {
 	var why, help []string
-	if silent > 0 {
-		why, help = append(why, fmt.Sprintf("%d without a live agent", silent)), append(help, "start an agent")
+	if s.silent > 0 {
+		why, help = append(why, fmt.Sprintf("%d without a live agent", s.silent)), append(help, "start an agent")
 	}
-	if cordoned > 0 {
-		why, help = append(why, fmt.Sprintf("%d cordoned or draining", cordoned)), append(help, "uncordon a machine")
+	if s.cordoned > 0 {
+		why, help = append(why, fmt.Sprintf("%d cordoned or draining", s.cordoned)), append(help, "uncordon a machine")
 	}
-	if avoided > 0 {
-		why, help = append(why, fmt.Sprintf("%d avoided after a failure there", avoided)), append(help, "wait until one is tried again")
+	if s.avoided > 0 {
+		why, help = append(why, fmt.Sprintf("%d avoided after a failure there", s.avoided)), append(help, "wait until one is tried again")
 	}
-	return fmt.Sprintf("of %s the constraints none can be used, %s: %s", that(len(s.satisfying)), strings.Join(why, ", "), strings.Join(help, ", or "))
+	return fmt.Sprintf("of %s the constraints none can be used, %s: %s", that(s.satisfying), strings.Join(why, ", "), strings.Join(help, ", or "))
 }
 
 // neverFits is the advice where no machine's whole capacity would hold the task.
 func (p *plan) neverFits(s *survey) string {
-	largest := make([]amount, 0, 8)
-	for _, l := range s.admitted {
-		for i, a := range amounts(&p.claim.Resources, &l.Capacity) {
-			if i == len(largest) {
-				largest = append(largest, a)
-			}
-			largest[i].have = max(largest[i].have, a.have)
-		}
-	}
-	short := slices.DeleteFunc(largest, func(a amount) bool { return a.have >= a.want })
+	short := slices.DeleteFunc(amounts(&p.claim.Resources, &s.largest), func(a amount) bool { return a.have >= a.want })
 	if len(short) == 0 {
 		return "can never fit: no single machine has as much as is wanted of every resource: lower " +
 			join(amounts(&p.claim.Resources, &cellstate.Resources{}), func(a amount) string { return a.name + " " + a.unit(a.want) })
@@ -138,19 +115,15 @@ func (p *plan) free(s *survey, m *miss) string {
 	if len(p.rules.constraints) > 0 {
 		who = "satisfy the constraints"
 	}
-	name := func(a amount) string { return a.name }
-	alike := 0
-	for i := range s.misses {
-		if join(s.misses[i].lacks, name) == join(m.lacks, name) {
-			alike++
-		}
-	}
-	advice := fmt.Sprintf("%d of %d machines %s but lack %s: free %s on %s", alike, s.looked, who, join(m.lacks, name),
-		join(m.lacks, func(a amount) string { return a.name + " " + a.unit(a.want-a.have) + a.note }), m.machine)
-	if slices.ContainsFunc(m.lacks, func(a amount) bool { return a.have <= 0 }) {
+	lacks := p.lacks(m)
+	alike := s.alike[slices.IndexFunc(s.alike, func(l lack) bool { return l.dims == m.dims })].n
+	advice := fmt.Sprintf("%d of %d machines %s but lack %s: free %s on %s", alike, s.looked, who,
+		join(lacks, func(a amount) string { return a.name }),
+		join(lacks, func(a amount) string { return a.name + " " + a.unit(a.want-a.have) + a.note }), m.ledger.Machine)
+	if slices.ContainsFunc(lacks, func(a amount) bool { return a.have <= 0 }) {
 		return advice
 	}
-	return advice + ", or lower " + join(m.lacks, func(a amount) string { return a.name + " to " + a.unit(a.have) })
+	return advice + ", or lower " + join(lacks, func(a amount) string { return a.name + " to " + a.unit(a.have) })
 }
 
 func have(n int) string {

@@ -12,19 +12,20 @@ import (
 // eviction deadline if claims of lower precedence went (or have it then anyway, which needs no victims). The new claims
 // start at the deadline. Each task takes its victims from one machine.
 //
-// The machine is one where the least harm is done: first, the highest precedence among the victims is as low as it can be
-// anywhere in the cell; then there are as few of them as can be, and they started latest, among as many such machines as
-// were looked at.
+// The machine is one where the least harm is done: first, the highest precedence among the victims is as low as it can be on
+// any machine that was looked at, which are all of the cell where fewer than sitesAtOnce could make room; then there are as
+// few of them as can be, and they started latest, among as many such machines as were looked at closely.
 func (p *plan) makeRoom(r *Result) {
 	p.startAt(max(p.req.Evict.Deadline, p.req.Start))
 	defer p.startAt(p.req.Start)
-	q := p.sites()
+	q := sites{gangs: make(map[gangKey]string), walk: newPermutation(p.snap.Len(), p.rng)}
 	for len(r.Unplaced) > 0 {
 		s := p.leastHarm(&q)
 		if s == nil {
 			return
 		}
-		claim := p.claimFor(r.Unplaced[0], s.view)
+		claim := p.claim
+		r.Unplaced[0].name(&claim, s.view)
 		r.Unplaced = r.Unplaced[1:]
 		l := s.ledger
 		if len(s.victims) > 0 {
@@ -38,7 +39,7 @@ func (p *plan) makeRoom(r *Result) {
 			claim.After = s.victims
 		}
 		s.ledger = l.With(claim)
-		p.working[s.slot] = s.ledger
+		p.change(s.slot, s.ledger)
 		p.spread.add(s.view)
 		r.Claims = append(r.Claims, claim)
 		if s.estimate(p, &q) {
@@ -62,12 +63,21 @@ type site struct {
 	view   *cellstate.MachineView
 	ledger *cellstate.Ledger
 	units  []unit // that may be evicted: lowest precedence first, then latest started
+	known  knowledge
 	// level is the highest precedence among the victims, or noVictims. Until the victims are chosen it is a lower bound.
 	level   int
-	chosen  bool
 	victims []cellstate.ClaimID
 	latest  cellstate.Instant // start of the first victim to have started
 }
+
+// knowledge is how closely a site was looked at. Most never come to the head of the queue, and are not looked at again.
+type knowledge uint8
+
+const (
+	bounded   knowledge = iota // level is a bound by the amounts of single claims
+	estimated                  // by those of units
+	chosen                     // the victims are known
+)
 
 // noVictims is the level below every precedence.
 const noVictims = -1
@@ -81,11 +91,18 @@ type unit struct {
 	firm       bool                 // some of it yields to nobody, or is not here
 }
 
-// sites is a queue of machines, lowest level first.
+// sites is a queue of machines, lowest level first, and the walk that finds more.
 type sites struct {
 	list  []*site
 	gangs map[gangKey]string
+	walk  permutation
+	met   int
+	sums  []sum // scratch of bound
 }
+
+// sitesAtOnce bounds how many machines are compared for the least harm. Among so many drawn at random it is hardly more
+// than the least of all.
+const sitesAtOnce = 1024
 
 func (q *sites) Len() int      { return len(q.list) }
 func (q *sites) Swap(i, j int) { q.list[i], q.list[j] = q.list[j], q.list[i] }
@@ -101,44 +118,46 @@ func (q *sites) Pop() any {
 	return last
 }
 
-// sites lists the machines where evicting could help, as far as sums over amounts tell.
-func (p *plan) sites() sites {
-	q := sites{gangs: make(map[gangKey]string)}
-	walk := newPermutation(p.snap.Len(), p.rng)
-	for order := 0; ; order++ {
-		slot, ok := walk.next()
+// more puts in the queue up to sitesAtOnce further machines where evicting could help, as far as sums over amounts tell. It
+// reports whether there are any.
+func (p *plan) more(q *sites) bool {
+	for len(q.list) < sitesAtOnce {
+		slot, ok := q.walk.next()
 		if !ok {
 			break
 		}
+		q.met++
 		m := p.snap.At(slot)
-		if m == nil || p.rules.excludes(m) != "" {
+		if m == nil || !p.rules.admit(m) {
 			continue
 		}
-		s := &site{slot: slot, order: order, view: m, ledger: p.ledger(slot, m)}
-		if s.estimate(p, &q) {
-			q.list = append(q.list, s)
+		l := p.ledger(slot, m)
+		if level, ok := q.bound(p, l); ok {
+			q.list = append(q.list, &site{slot: slot, order: q.met, view: m, ledger: l, level: level})
 		}
 	}
-	heap.Init(&q)
-	return q
+	heap.Init(q)
+	return len(q.list) > 0
 }
 
 // leastHarm takes the site out of the queue that is to make room for the next claim; nil where none can. Victims are chosen
 // only on sites that come to the head of the queue, and on no more of one level than are needed to draw among.
 func (p *plan) leastHarm(q *sites) *site {
 	var best, aside []*site
-	for q.Len() > 0 && len(best) < max(8, 2*p.req.Width) {
-		if len(best) > 0 && q.list[0].level > best[0].level {
-			break
-		}
-		s := heap.Pop(q).(*site)
-		switch {
-		case p.spread.excludes(p, s.view) != "":
-			aside = append(aside, s)
-		case s.chosen:
-			best = append(best, s)
-		case s.choose(p):
-			heap.Push(q, s)
+	for len(best) == 0 && (q.Len() > 0 || p.more(q)) {
+		for q.Len() > 0 && len(best) < max(8, 2*p.req.Width) {
+			if len(best) > 0 && q.list[0].level > best[0].level {
+				break
+			}
+			s := heap.Pop(q).(*site)
+			switch {
+			case p.spread.excludes(p, s.view) != none:
+				aside = append(aside, s)
+			case s.known == chosen:
+				best = append(best, s)
+			case s.known == bounded && s.estimate(p, q) || s.known == estimated && s.choose(p):
+				heap.Push(q, s)
+			}
 		}
 	}
 	slices.SortFunc(best, (*site).compare)
@@ -163,10 +182,50 @@ func (s *site) compare(o *site) int {
 	return cmp.Or(cmp.Compare(len(s.victims), len(o.victims)), cmp.Compare(o.latest, s.latest), cmp.Compare(s.order, o.order))
 }
 
+// sum is what claims of one precedence have in use.
+type sum struct {
+	precedence cellstate.Precedence
+	amount     cellstate.Resources
+}
+
+// bound finds the lowest level at which there could be room if any claim that yields could be evicted by itself, by the sum
+// of amounts at the start of the new claim. It reports whether there is such a level.
+func (q *sites) bound(p *plan, l *cellstate.Ledger) (level int, ok bool) {
+	free := l.Free(p.claim.Start, p.claim.Start+1)
+	want := &p.claim.Resources
+	q.sums = q.sums[:0]
+	for i := range l.Claims {
+		if c := &l.Claims[i]; p.claim.Precedence.MayEvict(c.Precedence) && c.ActiveAt(p.claim.Start) && !p.owns(c) {
+			at := 0
+			for at < len(q.sums) && q.sums[at].precedence < c.Precedence {
+				at++
+			}
+			if at == len(q.sums) || q.sums[at].precedence != c.Precedence {
+				q.sums = slices.Insert(q.sums, at, sum{precedence: c.Precedence})
+			}
+			q.sums[at].amount = q.sums[at].amount.Add(c.Resources)
+		}
+	}
+	level = noVictims
+	for i := range q.sums {
+		if want.Fits(&free) {
+			return level, true
+		}
+		level = int(q.sums[i].precedence)
+		free = free.Add(q.sums[i].amount)
+	}
+	return level, want.Fits(&free)
+}
+
+// owns reports whether a claim is of the same job.
+func (p *plan) owns(c *cellstate.Claim) bool {
+	return c.ID.Scheduler == p.claim.ID.Scheduler && c.ID.Job == p.claim.ID.Job
+}
+
 // estimate finds what may be evicted and the lowest level at which, by the sum of amounts at the start of the new claim,
 // there could be room. It reports whether there is such a level.
 func (s *site) estimate(p *plan, q *sites) bool {
-	s.chosen, s.victims, s.level = false, nil, noVictims
+	s.known, s.victims, s.level = estimated, nil, noVictims
 	s.units = p.units(s.ledger, q)
 	free := s.ledger.Free(p.claim.Start, p.claim.Start+1)
 	want := &p.claim.Resources
@@ -183,12 +242,11 @@ func (s *site) estimate(p *plan, q *sites) bool {
 // units returns what on a ledger is not gone by the start of the next claim and may be evicted for it.
 func (p *plan) units(l *cellstate.Ledger, q *sites) []unit {
 	var out []unit
-	gangs := make(map[gangKey]int) // index in out
+	var gangs map[gangKey]int // index in out
 	for i := range l.Claims {
 		c := &l.Claims[i]
-		own := c.ID.Scheduler == p.claim.ID.Scheduler && c.ID.Job == p.claim.ID.Job
 		yields := p.claim.Precedence.MayEvict(c.Precedence)
-		if own || !yields && c.GangMin == 0 || !c.Overlaps(p.claim.Start, cellstate.Forever) {
+		if p.owns(c) || !yields && c.GangMin == 0 || !c.Overlaps(p.claim.Start, cellstate.Forever) {
 			continue
 		}
 		if out == nil {
@@ -209,6 +267,9 @@ func (p *plan) units(l *cellstate.Ledger, q *sites) []unit {
 			u.amount = u.amount.Add(c.Resources)
 		}
 		if c.GangMin > 0 && !joined {
+			if gangs == nil {
+				gangs = make(map[gangKey]int)
+			}
 			gangs[k] = n
 			u.firm = u.firm || q.gangMachine(p.snap, k) != l.Machine
 		}

@@ -20,9 +20,8 @@ func (s *site) choose(p *plan) bool {
 			what.evict(&s.units[n])
 		}
 	}
-	s.chosen = true
-	chosen := what.fewest(s.ledger, s.units[:n])
-	for i, u := range chosen {
+	s.known = chosen
+	for i, u := range what.fewest(s.ledger, s.units[:n]) {
 		s.victims = append(s.victims, u.ids...)
 		if s.level = max(s.level, int(u.precedence)); i == 0 || u.start < s.latest {
 			s.latest = u.start

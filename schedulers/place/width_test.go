@@ -52,7 +52,7 @@ func TestDraw(t *testing.T) {
 }
 
 func TestPermutation(t *testing.T) {
-	for n := range 50 {
+	for n := range 300 {
 		p := newPermutation(n, seeded(uint64(n)))
 		seen := make(map[int]bool)
 		for {
@@ -67,6 +67,21 @@ func TestPermutation(t *testing.T) {
 		}
 		if len(seen) != n {
 			t.Errorf("n=%d: %d of all came", n, len(seen))
+		}
+	}
+}
+
+// A short walk does not come to the same neighbours again and again, whatever the seed.
+func TestPermutationScatters(t *testing.T) {
+	const machines, rack, probes = 10000, 40, 100
+	for seed := range uint64(500) {
+		p := newPermutation(machines, seeded(seed))
+		in := make(map[int]int)
+		for range probes {
+			i, _ := p.next()
+			if in[i/rack]++; in[i/rack] > 4 {
+				t.Fatalf("seed %d: of %d probes of %d machines more than 4 are in one rack of %d", seed, probes, machines, rack)
+			}
 		}
 	}
 }
