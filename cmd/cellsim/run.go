@@ -29,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		Use: "cellsim", Short: "Play recorded workloads against real planners and stores", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }, // without it cobra helps, and exits with 0, whatever the arguments
 	}
-	root.AddCommand(replayCommand(stdout, stderr), daemon.VersionCommand("cellsim"))
+	root.AddCommand(replayCommand(stdout, stderr), omegaCommand(stdout, stderr), daemon.VersionCommand("cellsim"))
 	return cliconf.Run(context.Background(), root, args, stdout, stderr)
 }
 
@@ -67,7 +67,7 @@ func replayCommand(stdout, stderr io.Writer) *cobra.Command {
 	fs.String("machines", "", "`FILE` with the trace's machines")
 	fs.String("jobs", "", "`FILE` with the trace's tasks")
 	fs.Int("schedulers", 1, "independent schedulers, each with a mirror of its own, that the tasks are dealt over")
-	fs.Int("workers", 4, "jobs that each scheduler plans and commits at a time")
+	fs.Int("workers", 1, "jobs that each scheduler plans at a time")
 	fs.String("store", "etcd", "where the cell is kept: etcd (embedded, in a temporary directory) or memory")
 	fs.String("packing", "pack", "which machines are preferred: pack (the fullest that fits) or spread (the emptiest)")
 	fs.Uint64("seed", 0, "seed of all random choices; 0 for a random one")
@@ -122,14 +122,22 @@ func runReplay(ctx context.Context, cfg replayConfig, stdout, stderr io.Writer) 
 	return nil
 }
 
-// progress shows a bar where w is a terminal.
-func progress(w io.Writer, total int) (show func(placed, waiting, total int), done func()) {
+// newBar returns a bar where w is a terminal, else nil.
+func newBar(w io.Writer, total int) *progressbar.ProgressBar {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	return progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+}
+
+// progress shows a bar where w is a terminal.
+func progress(w io.Writer, total int) (show func(placed, waiting, total int), done func()) {
+	bar := newBar(w, total)
+	if bar == nil {
 		return nil, func() {}
 	}
-	bar := progressbar.NewOptions(total, progressbar.OptionSetWriter(w), progressbar.OptionShowCount(), progressbar.OptionShowIts(),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 	return func(placed, waiting, _ int) {
 		bar.Describe(fmt.Sprintf("placed %d, waiting %d", placed, waiting))
 		_ = bar.Set(placed + waiting) // it can only fail to draw
