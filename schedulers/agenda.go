@@ -1,7 +1,7 @@
 package schedulers
 
 import (
-	"slices"
+	"container/heap"
 	"sync"
 	"time"
 
@@ -20,26 +20,40 @@ type agenda struct {
 	mu     sync.Mutex
 	queue  queue.FIFO
 	jobs   map[string]*jobState
-	parked map[string]struct{}
-	room   uint64   // counts the times that room appeared somewhere
-	seen   int64    // newest revision observed
-	fading []string // jobs at rest whose state is kept until their writes have been observed
+	lots   map[string]*lot   // the parked jobs, by what they wait for
+	parked int               // how many they are
+	room   uint64            // counts the times that room appeared somewhere
+	seen   int64             // newest revision observed
+	now    cellstate.Instant // the latest that anybody told
+	early  []string          // jobs that were due before their own writes were seen: a heap, lowest minRev first
+	fading []string          // jobs at rest whose state is kept until their writes have been observed
 }
 
 // jobState is what the loop remembers of one job between plans. What matters after a restart is in the
 // job's status.
 type jobState struct {
+	name string
+
 	// The agenda's, guarded by its mutex.
-	queued     bool  // it is in the queue
-	busy       bool  // a worker has it
-	again      bool  // something changed meanwhile
-	need       *need // what it waits for while it is parked
+	queued     bool // it is in the queue, or early
+	early      bool // it waits until minRev is seen
+	busy       bool // a worker has it
+	again      bool // something changed meanwhile
+	lot        *lot // that it is parked in; nil: it is not
+	place      int  // in the lot
+	submitted  cellstate.Instant
+	tries      string // the lot that it is the first of, as room appeared that might do
 	precedence cellstate.Precedence
 
 	// The worker's that has the job; else guarded by the mutex too.
-	room      uint64 // agenda.room when the job was taken
+	flight    *flight           // its claims on the way
+	since     time.Time         // when it became early; zero: it did not
+	notBefore cellstate.Instant // due no sooner: it was planned just now, and that took long
+	room      uint64            // agenda.room when the job was taken
 	plans     uint64
-	minRev    int64          // plan on no older snapshot: it would not show what was written for this job
+	minRev    int64  // plan on no older snapshot: it would not show what was written for this job
+	lotKey    string // see lotName
+	lotRev    int64
 	conflicts int            // commits with conflicts in a row
 	failures  int            // writes in a row that failed, or whose guards did
 	unknown   *cellstate.Txn // sent, and nobody knows whether it was done: nothing else before that is settled
@@ -57,19 +71,31 @@ type outcome struct {
 func newAgenda(cfg *Config) *agenda {
 	return &agenda{
 		limits: cfg.Limits, retry: cfg.BackoffMax, wake: make(chan struct{}, 1),
-		jobs: make(map[string]*jobState), parked: make(map[string]struct{}),
+		jobs: make(map[string]*jobState), lots: make(map[string]*lot),
 	}
 }
 
-// take hands out the first job that is due, or says how long until there may be one.
+// take hands out the first job that is due, or says how long until there may be one. A job whose own writes have not been seen
+// waits for that instead: it would be planned on what was before them.
 func (a *agenda) take(now cellstate.Instant) (name string, st *jobState, wait time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	name, ok := a.queue.Pop(now)
-	if ok {
-		delete(a.parked, name)
+	a.now = now
+	for {
+		name, ok := a.queue.Pop(now)
+		if !ok {
+			break
+		}
 		st = a.state(name)
-		st.queued, st.busy, st.need, st.room = false, true, nil, a.room
+		a.unparked(st)
+		if st.minRev > a.seen {
+			a.hold(name, st)
+			continue
+		}
+		st.queued, st.busy, st.room = false, true, a.room
+		if _, more := a.queue.Next(); more {
+			a.kick() // another worker may go on, or is to wait for it
+		}
 		return name, st, 0
 	}
 	if due, ok := a.queue.Next(); ok {
@@ -78,50 +104,86 @@ func (a *agenda) take(now cellstate.Instant) (name string, st *jobState, wait ti
 	return "", nil, time.Hour
 }
 
-// done takes a job back.
-func (a *agenda) done(name string, st *jobState, o outcome, now cellstate.Instant) {
+// hold keeps a job that is due until its writes are seen. a.mu is held.
+func (a *agenda) hold(name string, st *jobState) {
+	if st.early {
+		return
+	}
+	st.early, st.since = true, time.Now()
+	heap.Push((*byRev)(a), name)
+}
+
+// byRev is the agenda's early jobs as a heap.
+type byRev agenda
+
+func (a *byRev) Len() int           { return len(a.early) }
+func (a *byRev) Less(i, k int) bool { return a.jobs[a.early[i]].minRev < a.jobs[a.early[k]].minRev }
+func (a *byRev) Swap(i, k int)      { a.early[i], a.early[k] = a.early[k], a.early[i] }
+func (a *byRev) Push(name any)      { a.early = append(a.early, name.(string)) }
+func (a *byRev) Pop() any {
+	last := a.early[len(a.early)-1]
+	a.early = a.early[:len(a.early)-1]
+	return last
+}
+
+// done takes a job back, and returns what size does.
+func (a *agenda) done(name string, st *jobState, o outcome, now cellstate.Instant) (queued, parked int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.now = now
 	st.busy = false
 	switch {
 	case st.again:
 		st.again = false
-		a.push(name, st, 0)
+		a.push(name, st, st.notBefore)
 	case o.need != nil:
-		st.need = o.need
-		a.parked[name] = struct{}{}
-		// Room that appeared after the snapshot that the job was planned on, and before it was parked, woke nobody.
-		if a.room != st.room {
-			o.due = min(o.due, now.Add(a.retry))
-		}
+		a.passOn(st)
+		a.park(st, &o, now)
 		a.push(name, st, o.due)
 	case o.again:
 		a.push(name, st, o.due)
 	default:
+		a.passOn(st)
 		a.fading = append(a.fading, name)
 		a.fade()
+	}
+	if st.queued {
+		a.kick()
+	}
+	return a.queue.Len(), a.parked
+}
+
+// due makes a job due at once; one that is being planned is planned again after that.
+func (a *agenda) due(name string, p cellstate.Precedence) { a.dueAll([]dueJob{{name, p}}) }
+
+// dueJob is a job to be planned.
+type dueJob struct {
+	name       string
+	precedence cellstate.Precedence
+}
+
+// dueAll makes jobs due.
+func (a *agenda) dueAll(jobs []dueJob) {
+	if len(jobs) == 0 {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, j := range jobs {
+		a.state(j.name).precedence = j.precedence
+		a.raise(j.name)
 	}
 	a.kick()
 }
 
-// due makes a job due at once; one that is being planned is planned again after that.
-func (a *agenda) due(name string, p cellstate.Precedence) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.state(name).precedence = p
-	a.raise(name)
-	a.kick()
-}
-
-// raise makes a job due at once. a.mu is held.
+// raise makes a job due at once, or as soon as it may be. a.mu is held.
 func (a *agenda) raise(name string) {
 	st := a.state(name)
-	delete(a.parked, name)
-	st.need = nil
+	a.unparked(st)
 	if st.busy {
 		st.again = true
 	} else {
-		a.push(name, st, 0)
+		a.push(name, st, st.notBefore)
 	}
 }
 
@@ -131,56 +193,28 @@ func (a *agenda) push(name string, st *jobState, due cellstate.Instant) {
 	a.queue.Push(name, st.precedence, due)
 }
 
-// unpark makes those parked jobs due of which a task might fit on one of the machines now. It asks only about room; whether
-// the constraints hold too, the planner finds out.
-func (a *agenda) unpark(machines []*cellstate.MachineView) {
-	if len(machines) == 0 {
-		return
-	}
-	a.raiseParked(func(n *need) bool {
-		return slices.ContainsFunc(machines, func(m *cellstate.MachineView) bool {
-			return m.Session != nil && m.Ledger.Fit(&n.claim, a.limits) == (cellstate.Shortage{})
-		})
-	})
-}
-
-// unparkAll makes all parked jobs due: something changed that could help any of them.
-func (a *agenda) unparkAll() { a.raiseParked(func(*need) bool { return true }) }
-
-func (a *agenda) raiseParked(helps func(*need) bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.room++
-	var names []string
-	for name := range a.parked {
-		if helps(a.jobs[name].need) {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		a.raise(name)
-	}
-	if len(names) > 0 {
-		a.kick()
-	}
-}
-
 // observed notes the newest revision that any snapshot from now on shows.
 func (a *agenda) observed(rev int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.seen = rev
 	a.fade()
+	for len(a.early) > 0 && a.jobs[a.early[0]].minRev <= rev {
+		name := heap.Pop((*byRev)(a)).(string)
+		st := a.jobs[name]
+		st.early = false
+		a.push(name, st, 0)
+		a.kick()
+	}
 }
 
-// fade drops the state of jobs at rest whose writes every further snapshot shows. a.mu is held.
+// fade drops the state of jobs at rest that may be planned at any time: every further snapshot shows their writes. a.mu is held.
 func (a *agenda) fade() {
 	for len(a.fading) > 0 {
 		name := a.fading[0]
 		st := a.jobs[name]
 		atRest := st != nil && !st.busy && !st.queued
-		if atRest && st.minRev > a.seen {
+		if atRest && (st.minRev > a.seen || st.notBefore > a.now) {
 			return
 		}
 		a.fading = a.fading[1:]
@@ -194,7 +228,7 @@ func (a *agenda) fade() {
 func (a *agenda) state(name string) *jobState {
 	st := a.jobs[name]
 	if st == nil {
-		st = &jobState{}
+		st = &jobState{name: name}
 		a.jobs[name] = st
 	}
 	return st
@@ -212,5 +246,5 @@ func (a *agenda) kick() {
 func (a *agenda) size() (queued, parked int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.queue.Len(), len(a.parked)
+	return a.queue.Len(), a.parked
 }

@@ -1,6 +1,7 @@
 package schedulers
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func (b *bench) none(wait time.Duration) {
 
 // wants is a need for a claim of so much CPU.
 func wants(cpu int64) *need {
-	return &need{claim: cellstate.Claim{Resources: cellstate.Resources{CPUMilli: cpu}, Start: 1000}}
+	return &need{claim: cellstate.Claim{Resources: cellstate.Resources{CPUMilli: cpu}, Start: 1000}, lot: fmt.Sprint(cpu)}
 }
 
 func machine(cpu int64, session bool) []*cellstate.MachineView {
@@ -110,6 +111,60 @@ func TestAgendaRoomWhilePlanning(t *testing.T) {
 	b.must()
 }
 
+// TestAgendaEarly: a job whose own writes have not been seen is not handed out, and holds up nobody; then it is, once.
+func TestAgendaEarly(t *testing.T) {
+	b := newBench(t)
+	for i, name := range []string{"x", "y"} {
+		b.due(name, 100)
+		_, st, _ := b.take(b.now)
+		st.minRev = int64(8 - i)
+		b.done(name, st, outcome{again: true}, b.now)
+	}
+	b.none(time.Hour)
+	b.due("x", 100)
+	b.due("a", 100)
+	b.done("a", b.must(), outcome{}, b.now)
+	if len(b.early) != 2 {
+		t.Errorf("%v wait to be seen, want x and y once each", b.early)
+	}
+	b.observed(6)
+	b.none(time.Hour)
+	b.observed(7)
+	if name, _, _ := b.take(b.now); name != "y" {
+		t.Errorf("took %q when revision 7 was seen, want y", name)
+	}
+	b.observed(8)
+	if name, _, _ := b.take(b.now); name != "x" {
+		t.Errorf("took %q when revision 8 was seen, want x", name)
+	}
+	b.observed(9)
+	b.none(time.Hour)
+}
+
+// TestAgendaGathers: changes of a job that took long to plan are gathered for as long.
+func TestAgendaGathers(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		event func(b *bench, st *jobState)
+	}{
+		{"a change while it is planned", func(b *bench, st *jobState) { b.due("a", 100); b.done("a", st, outcome{}, b.now) }},
+		{"a change after that", func(b *bench, st *jobState) { b.done("a", st, outcome{}, b.now); b.due("a", 100) }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			b.due("a", 100)
+			st := b.must()
+			st.minRev, st.notBefore = 9, b.now+50 // its state is kept
+			b.observed(9)
+			st.minRev = 9
+			tt.event(b, st)
+			b.none(50 * time.Millisecond)
+			b.now += 50
+			b.must()
+		})
+	}
+}
+
 func TestAgendaForgets(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -123,7 +178,7 @@ func TestAgendaForgets(t *testing.T) {
 		{name: "an outcome is open", state: jobState{minRev: 7, unknown: &cellstate.Txn{}}, seen: 7, kept: true},
 		{name: "what was done is not known", state: jobState{minRev: 7, behind: true}, seen: 7, kept: true},
 		{name: "it is due again", state: jobState{minRev: 7}, seen: 7, event: func(b *bench) { b.due("a", 100) }, kept: true},
-		{name: "it is being planned", state: jobState{minRev: 7}, seen: 7, event: func(b *bench) { b.due("a", 100); b.must() }, kept: true},
+		{name: "it is being planned", state: jobState{minRev: 7}, seen: 7, event: func(b *bench) { b.due("a", 100); b.observed(7); b.must() }, kept: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(t)

@@ -95,7 +95,7 @@ func (p *completion) gaveUp() string {
 // finish ends what still runs; the job is final once nothing does.
 func (p *completion) finish(phase cellstate.JobPhase, why string) {
 	p.history.Message, p.history.Placed, p.history.Running = why, 0, 0
-	for _, c := range p.tasks.LiveInOrder() {
+	for _, c := range p.tasks.Live {
 		p.plan.Stop(c, p.job.Now, "job "+phase.String())
 		p.history.count(c)
 	}
@@ -107,7 +107,7 @@ func (p *completion) finish(phase cellstate.JobPhase, why string) {
 // drain lets tasks on a machine that is being emptied run until the drain's deadline; those that are not done by then are
 // tried again elsewhere. Tasks that a job made smaller has no more end at once.
 func (p *completion) drain() {
-	for _, c := range p.tasks.LiveInOrder() {
+	for _, c := range p.tasks.Live {
 		switch {
 		case c.Claim.ID.Task >= p.job.Tasks:
 			p.plan.Stop(c, p.job.Now, fmt.Sprintf("the job has %d tasks now", p.job.Tasks))
@@ -122,15 +122,13 @@ func (p *completion) todo() []place.Slot {
 	var todo []place.Slot
 	h := p.history
 	h.Message, h.Placed, h.Running = "", 0, 0
-	for task := range p.job.Tasks {
-		if c, live := p.tasks.Live[task]; live {
+	for _, c := range p.tasks.Live {
+		if c.Claim.ID.Task < p.job.Tasks {
 			h.Phase = cellstate.JobRunning
 			h.count(c)
-			continue
 		}
-		if h.IsDone(task) {
-			continue
-		}
+	}
+	for task := range p.tasks.Without(p.job.Tasks, h.Done) {
 		t := h.Task(task)
 		if t.NotBefore > p.job.Now {
 			p.plan.LookAgain(t.NotBefore)

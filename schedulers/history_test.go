@@ -223,7 +223,7 @@ func TestClaimsSortedOut(t *testing.T) {
 	for range 2 {
 		slices.Reverse(views)
 		got := (Job{Job: &cellstate.Job{Run: 1}}).Claims(claims{views: views})
-		if s := fmt.Sprintf("live %v ended %v extra %v", ids(got.LiveInOrder()), ids(got.Ended), ids(got.Extra)); s != want {
+		if s := fmt.Sprintf("live %v ended %v extra %v", ids(got.Live), ids(got.Ended), ids(got.Extra)); s != want {
 			t.Errorf("%s, want %s", s, want)
 		}
 	}
@@ -256,5 +256,33 @@ func TestEndCountsOnce(t *testing.T) {
 			t.Errorf("plan %d removes %v, want both claims", i, plan.Remove)
 		}
 		job.Status = plan.Status
+	}
+}
+
+func TestWithout(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		live []uint32
+		done []cellstate.TaskRange
+		n    uint32
+		want []uint32
+	}{
+		{"nothing", nil, nil, 0, nil},
+		{"all", nil, nil, 3, []uint32{0, 1, 2}},
+		{"the first and the last live", []uint32{0, 3}, nil, 4, []uint32{1, 2}},
+		{"live beyond the job", []uint32{1, 4}, nil, 4, []uint32{0, 2, 3}},
+		{"done", nil, []cellstate.TaskRange{{From: 1, To: 3}, {From: 4, To: 6}}, 7, []uint32{0, 3, 6}},
+		{"done to the end, and beyond", nil, []cellstate.TaskRange{{From: 2, To: 9}}, 4, []uint32{0, 1}},
+		{"live and done", []uint32{1, 5}, []cellstate.TaskRange{{From: 0, To: 2}, {From: 4, To: 7}}, 8, []uint32{2, 3, 7}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var tasks Tasks
+			for _, n := range tt.live {
+				tasks.Live = append(tasks.Live, cellstate.ClaimView{Claim: &cellstate.Claim{ID: cellstate.ClaimID{Task: n}}})
+			}
+			if got := slices.Collect(tasks.Without(tt.n, tt.done)); !slices.Equal(got, tt.want) {
+				t.Errorf("%v, want %v", got, tt.want)
+			}
+		})
 	}
 }

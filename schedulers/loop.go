@@ -22,11 +22,13 @@ type Config struct {
 	Store   cellstate.Store
 	Mirror  cellstate.Mirror
 
-	Workers    int            // jobs planned and committed at a time; default 4
+	Workers    int            // jobs planned at a time; default 1. More help a planner that thinks for long
+	InFlight   int            // jobs whose plans are being carried out at a time at most; fewer of many tasks, and under contention; default 256
 	Rule       cellstate.Rule // what counts as a conflict; default FitRule
 	Attempts   int            // commits with conflicts in a row before a job is parked; default 8
 	BackoffMin time.Duration  // wait after the first conflict; default 5ms
 	BackoffMax time.Duration  // the wait doubles up to this; default 1s
+	MaxAge     time.Duration  // nothing is planned on a mirror that has not heard from the cell for longer; default 10s, none where negative
 	Recheck    time.Duration  // a parked job is planned again after this even if nothing changed; default 1m
 	Retention  time.Duration  // a finished job is deleted after this; default 24h, never where negative
 	Shards     uint32         // parts that jobs are hashed over, of a scheduler not registered yet; default 1
@@ -50,11 +52,13 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Planner == nil || c.Store == nil || c.Mirror == nil {
 		return c, fmt.Errorf("schedulers: %s needs a planner, a store and a mirror: %w", c.Name, cellstate.ErrInvalid)
 	}
-	fill(&c.Workers, 4)
+	fill(&c.Workers, 1)
+	fill(&c.InFlight, 256)
 	fill(&c.Rule, cellstate.FitRule)
 	fill(&c.Attempts, 8)
 	fill(&c.BackoffMin, 5*time.Millisecond)
 	fill(&c.BackoffMax, time.Second)
+	fill(&c.MaxAge, 10*time.Second)
 	fill(&c.Recheck, time.Minute)
 	fill(&c.Retention, 24*time.Hour)
 	fill(&c.Shards, 1)
@@ -84,14 +88,22 @@ func fill[T comparable](field *T, value T) {
 // Loop runs one copy of a scheduler: it follows the cell, and whenever something about a job of its shards changes, plans the
 // job and commits the plan.
 //
+// Planning is a matter of microseconds, and a commit waits for a disk: so the loop does not wait. It plans one job after the
+// other, each on the newest snapshot with everything drawn in that it has in flight, and hands the plans to the store side by
+// side. A job is not planned while something of its own is in flight.
+//
 // A job whose tasks cannot all be placed is parked: it leaves the queue until its own record or claims change, room appears
 // on a machine that could take one of its tasks, or Recheck has passed. So is a job that lost Attempts commits in a row, or
-// whose plan could not be carried out at all.
+// whose plan could not be carried out at all. When room appears, of jobs that ask for the same the one submitted first tries,
+// and each that finds a place lets the next one try.
 type Loop struct {
-	cfg    Config
-	agenda *agenda
-	width  widths
-	shards atomic.Pointer[shards] // nil until Run has registered the scheduler
+	cfg     Config
+	agenda  *agenda
+	flights *flights
+	width   widths
+	shards  atomic.Pointer[shards] // nil until Run has registered the scheduler
+	window  *window                // a place for each job in a worker's hands or in flight, and more for large ones
+	blind   atomic.Bool            // the mirror is too old to plan on
 }
 
 // New returns a Loop that does nothing until Run.
@@ -100,7 +112,9 @@ func New(cfg Config) (*Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Loop{cfg: cfg, agenda: newAgenda(&cfg)}, nil
+	return &Loop{
+		cfg: cfg, agenda: newAgenda(&cfg), flights: newFlights(cfg.Rule, cfg.Limits), window: newWindow(cfg.InFlight),
+	}, nil
 }
 
 // Run works until ctx is done; then it lets the commits under way finish, gives its shards up and returns nil. The mirror must
@@ -121,10 +135,8 @@ func (l *Loop) Run(ctx context.Context) error {
 	leading, resign := context.WithCancel(context.WithoutCancel(ctx))
 	var leader, working sync.WaitGroup
 	leader.Go(func() { l.shards.Load().run(leading) })
-	work := make(chan taken)
-	working.Go(func() { l.dispatch(ctx, work) })
 	for range l.cfg.Workers {
-		working.Go(func() { l.worker(ctx, work) })
+		working.Go(func() { l.work(ctx, &working) })
 	}
 	working.Wait()
 	resign()
@@ -176,44 +188,95 @@ func (l *Loop) register(ctx context.Context) (uint32, error) {
 	}
 }
 
-// taken is a job on its way from the agenda to a worker.
-type taken struct {
-	name  string
-	state *jobState
-}
-
-// dispatch hands jobs that are due to the workers.
-func (l *Loop) dispatch(ctx context.Context, work chan<- taken) {
-	defer close(work)
+// work plans jobs one after the other until ctx is done. What is left to do for a job after that runs beside it, in carrying.
+func (l *Loop) work(ctx context.Context, carrying *sync.WaitGroup) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		name, st, wait := l.agenda.take(l.cfg.Now())
-		if st != nil {
-			select {
-			case work <- taken{name, st}:
-			case <-ctx.Done():
-				return
-			}
+		if !l.window.enter(ctx) { // before a job is taken, so that it is planned on what is known when there is room for it
+			return
+		}
+		name, st, ok := l.next(ctx, timer)
+		if !ok {
+			l.window.leave(1)
+			return
+		}
+		began := time.Now()
+		o, rest := l.begin(ctx, name, st)
+		took := time.Since(began)
+		l.cfg.Metrics.busy.Add(took.Seconds())
+		// Of a job that takes long to plan, changes are gathered, so that they do not take all of a worker's time: with 100,000
+		// tasks that end one by one the work would grow with their square.
+		st.notBefore = 0
+		if took >= time.Millisecond {
+			st.notBefore = l.cfg.Now().Add(took)
+		}
+		if rest == nil {
+			l.finish(name, st, o, 1)
 			continue
+		}
+		slots := l.fill(st.flight)
+		carrying.Go(func() { l.finish(name, st, rest(ctx), slots) })
+	}
+}
+
+// claimsOfSlot is how many claims in flight take as much as a job does. With ten claims to a job, more than some five hundred
+// in flight from one loop cost more, in transactions of its own and of others that meet on a machine, than they save in waiting.
+const claimsOfSlot = 2
+
+// fill takes further slots for a flight of many claims, as far as there are any: the next job waits. It returns how many the job
+// has in all.
+func (l *Loop) fill(f *flight) int {
+	slots := 1
+	if f == nil {
+		return slots
+	}
+	for want := len(f.claims) / claimsOfSlot; slots < want && l.window.tryEnter(); slots++ {
+	}
+	return slots
+}
+
+// finish gives a job back to the agenda, and its slots.
+func (l *Loop) finish(name string, st *jobState, o outcome, slots int) {
+	queued, parked := l.agenda.done(name, st, o, l.cfg.Now())
+	l.cfg.Metrics.queued.Set(float64(queued))
+	l.cfg.Metrics.parked.Set(float64(parked))
+	l.window.leave(slots)
+}
+
+// next waits for a job that is due, and for a mirror to plan it on; ok is false when ctx is done first.
+func (l *Loop) next(ctx context.Context, timer *time.Timer) (name string, st *jobState, ok bool) {
+	for ctx.Err() == nil {
+		wait := max(time.Millisecond, l.cfg.MaxAge/10)
+		if !l.stale() {
+			if name, st, wait = l.agenda.take(l.cfg.Now()); st != nil {
+				return name, st, true
+			}
 		}
 		timer.Reset(wait)
 		select {
 		case <-l.agenda.wake:
 		case <-timer.C:
 		case <-ctx.Done():
-			return
 		}
 	}
+	return "", nil, false
 }
 
-// worker plans jobs until the dispatcher stops, and finishes the job it has.
-func (l *Loop) worker(ctx context.Context, work <-chan taken) {
-	for job := range work {
-		o := l.pass(ctx, job.name, job.state)
-		l.agenda.done(job.name, job.state, o, l.cfg.Now())
-		queued, parked := l.agenda.size()
-		l.cfg.Metrics.queued.Set(float64(queued))
-		l.cfg.Metrics.parked.Set(float64(parked))
+// stale reports whether the mirror has not heard from the cell for too long. What it shows may be long gone, and then every plan
+// made on it would conflict.
+func (l *Loop) stale() bool {
+	asOf := l.cfg.Mirror.Snapshot().AsOf()
+	age := l.cfg.Now().Sub(asOf)
+	old := asOf != 0 && l.cfg.MaxAge > 0 && age > l.cfg.MaxAge
+	if l.blind.CompareAndSwap(!old, old) {
+		if old {
+			l.cfg.Metrics.blind.Set(1)
+			l.cfg.Log.Warn("the mirror has not heard from the cell: nothing is planned until it does", zap.Duration("age", age))
+		} else {
+			l.cfg.Metrics.blind.Set(0)
+			l.cfg.Log.Info("the mirror hears from the cell again")
+		}
 	}
+	return old
 }

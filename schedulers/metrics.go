@@ -25,6 +25,9 @@ type Metrics struct {
 	parked    prometheus.Gauge
 	shards    prometheus.Gauge
 	stale     prometheus.Histogram
+	age       prometheus.Histogram
+	replaced  prometheus.Counter
+	blind     prometheus.Gauge
 }
 
 // NewMetrics makes the figures of one scheduler and registers them.
@@ -50,17 +53,20 @@ func NewMetrics(reg prometheus.Registerer, scheduler string) *Metrics {
 		placed:    counter("placed_total", "Claims committed."),
 		refused:   byReason("refused_claims_total", "Claims refused, by reason."),
 		retries:   counter("retries_total", "Plans made again because of a conflict."),
-		busy:      counter("busy_seconds_total", "Time spent planning and committing, over all workers."),
+		busy:      counter("busy_seconds_total", "Time spent planning, over all workers."),
 		think:     histogram("think_seconds", "Time one plan took.", 1e-6),
 		commit:    histogram("commit_seconds", "Time one transaction took.", 1e-5),
 		wait:      histogram("wait_seconds", "From a job's submission to its first plan.", 1e-3),
 		queued:    gauge("queued_jobs", "Jobs in the queue, due or not."),
 		parked:    gauge("parked_jobs", "Jobs that wait for a change."),
 		shards:    gauge("shards", "Shards that this process leads."),
-		stale:     histogram("stale_seconds", "Time a plan's changes waited for the mirror to show the revision they need.", 1e-6),
+		stale:     histogram("stale_seconds", "Time a job that was due waited for the mirror to show what was written for it.", 1e-6),
+		age:       histogram("snapshot_age_seconds", "Age of the snapshot that a plan was made on.", 1e-4),
+		replaced:  counter("revalidated_claims_total", "Claims placed anew before they were sent, as their machine had changed."),
+		blind:     gauge("blind", "1 while nothing is planned because the mirror is too old, else 0."),
 	}
 	reg.MustRegister(m.plans, m.commits, m.conflicts, m.placed, m.refused, m.retries, m.busy, m.think, m.commit, m.wait,
-		m.queued, m.parked, m.shards, m.stale)
+		m.queued, m.parked, m.shards, m.stale, m.age, m.replaced, m.blind)
 	return m
 }
 

@@ -7,11 +7,12 @@ import (
 // observe turns what changed in the cell into jobs to plan: the jobs whose records, claims or machines changed, and the
 // parked ones that a change could help. What was there before the first call is planned when a shard is won.
 func (l *Loop) observe(snap cellstate.Snapshot, changes []cellstate.Change) {
-	l.agenda.observed(snap.Rev())
-	o := observation{loop: l, snap: snap}
-	for _, c := range changes {
-		o.see(c)
+	o := observation{loop: l, snap: snap, room: l.flights.observe(snap, changes)}
+	for i := range changes {
+		o.see(&changes[i])
 	}
+	l.agenda.observed(snap.Rev())
+	l.agenda.dueAll(o.due)
 	if o.anything {
 		l.agenda.unparkAll()
 	} else {
@@ -21,9 +22,10 @@ func (l *Loop) observe(snap cellstate.Snapshot, changes []cellstate.Change) {
 
 // enqueueAll makes all our jobs due that pass the filter, also those of which only claims are left.
 func (l *Loop) enqueueAll(snap cellstate.Snapshot, filter func(name string) bool) {
+	var jobs []dueJob
 	for j := range snap.Jobs(l.cfg.Name) {
 		if filter(j.Name) {
-			l.agenda.due(j.Name, j.Precedence)
+			jobs = append(jobs, dueJob{j.Name, j.Precedence})
 		}
 	}
 	for i := range snap.Len() {
@@ -34,22 +36,24 @@ func (l *Loop) enqueueAll(snap cellstate.Snapshot, filter func(name string) bool
 					continue
 				}
 				if _, _, ok := snap.Job(l.cfg.Name, c.ID.Job); !ok {
-					l.agenda.due(c.ID.Job, c.Precedence)
+					jobs = append(jobs, dueJob{c.ID.Job, c.Precedence})
 				}
 			}
 		}
 	}
+	l.agenda.dueAll(jobs)
 }
 
 // observation is what one batch of changes means for the loop.
 type observation struct {
 	loop     *Loop
 	snap     cellstate.Snapshot
+	due      []dueJob
 	room     []*cellstate.MachineView // machines that may have room they had not before
 	anything bool                     // some change that could help any parked job
 }
 
-func (o *observation) see(c cellstate.Change) {
+func (o *observation) see(c *cellstate.Change) {
 	switch c.Key.Kind {
 	case cellstate.KindJob:
 		o.job(c.Key.Scope, c.Key.Name)
@@ -70,18 +74,18 @@ func (o *observation) see(c cellstate.Change) {
 
 // job makes one job due, if it is ours.
 func (o *observation) job(scheduler, name string) {
-	if scheduler != o.loop.cfg.Name || !o.loop.shards.Load().holds(name) {
+	if scheduler != o.loop.cfg.Name || len(o.due) > 0 && o.due[len(o.due)-1].name == name || !o.loop.shards.Load().holds(name) {
 		return
 	}
 	var p cellstate.Precedence
 	if j, _, ok := o.snap.Job(scheduler, name); ok {
 		p = j.Precedence
 	}
-	o.loop.agenda.due(name, p)
+	o.due = append(o.due, dueJob{name, p})
 }
 
 // ledger compares two versions of a ledger. A claim of ours that merely appeared is no news: we put it there.
-func (o *observation) ledger(c cellstate.Change) {
+func (o *observation) ledger(c *cellstate.Change) {
 	was, _ := c.Old.(*cellstate.Ledger)
 	is, _ := c.New.(*cellstate.Ledger)
 	if was != nil {
@@ -136,25 +140,33 @@ func roomier(was, is *cellstate.Ledger, lim cellstate.Limits) bool {
 }
 
 // report makes the jobs due of whose claims the agent says something else than before.
-func (o *observation) report(c cellstate.Change) {
+func (o *observation) report(c *cellstate.Change) {
 	was, _ := c.Old.(*cellstate.Report)
 	is, _ := c.New.(*cellstate.Report)
 	if is == nil {
 		return
+	}
+	var before []cellstate.ClaimStatus
+	if was != nil {
+		before = was.Claims
 	}
 	for i := range is.Claims {
 		s := &is.Claims[i]
 		if s.ID.Scheduler != o.loop.cfg.Name {
 			continue
 		}
-		if old := was.Find(s.ID); old == nil || old.Phase != s.Phase || old.Health != s.Health || old.StartedAt != s.StartedAt {
+		for len(before) > 0 && before[0].ID.Compare(s.ID) < 0 {
+			before = before[1:]
+		}
+		if len(before) == 0 || before[0].ID != s.ID ||
+			before[0].Phase != s.Phase || before[0].Health != s.Health || before[0].StartedAt != s.StartedAt {
 			o.job(s.ID.Scheduler, s.ID.Job)
 		}
 	}
 }
 
 // session makes the jobs due that have claims on a machine whose agent came or went.
-func (o *observation) session(c cellstate.Change) {
+func (o *observation) session(c *cellstate.Change) {
 	m, ok := o.snap.Machine(c.Key.Name)
 	if !ok || (c.Old == nil) == (c.New == nil) {
 		return

@@ -7,21 +7,6 @@ import (
 	"github.com/omegacell/omegacell/cellstate"
 )
 
-// need is what a parked job waits for: room for one of its tasks somewhere.
-type need struct{ claim cellstate.Claim }
-
-func needOf(job *Job) *need {
-	n := &need{claim: cellstate.Claim{
-		ID:        cellstate.ClaimID{Scheduler: job.Scheduler, Job: job.Name, Run: job.Run},
-		Resources: job.Task.Resources,
-		Start:     job.Now,
-	}}
-	if job.Task.MaxRunTime > 0 {
-		n.claim.End = job.Now.Add(job.Task.MaxRunTime)
-	}
-	return n
-}
-
 // hold takes out of a plan the claims that are not to be sent, and has the explanation say why: the scheduler may not place
 // the job, it lost too many races in a row, or its last plan could not be carried out. Everything else in the plan stands, so
 // that ends are acknowledged, and a job stopped, whatever keeps it from growing (I10).

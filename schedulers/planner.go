@@ -6,8 +6,9 @@ import (
 	"github.com/omegacell/omegacell/cellstate"
 )
 
-// Planner decides what should become of one job. It is called with the newest snapshot whenever something about the job
-// changed, from several goroutines for different jobs. It must be a pure function of its arguments, so that any decision can
+// Planner decides what should become of one job. It is called with the newest snapshot, in which what the loop has in
+// flight for other jobs is claimed already, whenever something about the job changed; with several Workers also from several
+// goroutines, for different jobs. It must be a pure function of its arguments, so that any decision can
 // be replayed and any refusal explained: no I/O, no clock (see Job.Now), no randomness but rng, no state.
 type Planner interface {
 	Plan(snap cellstate.Snapshot, job Job, rng *rand.Rand) Plan
@@ -28,6 +29,9 @@ type Job struct {
 	Now    cellstate.Instant
 	Width  int // candidates to draw among; follows recent conflicts, for place.Request
 	Limits cellstate.Limits
+	// Hopeless, where it is not nil, says why another job, that asks the same for each task, found no room a moment ago, and
+	// no room that would do has appeared since. A planner need not look again; see Job.Explain.
+	Hopeless *cellstate.Explanation
 }
 
 // Plan is what a planner wants done. The loop first writes Status, if it says something new, and then commits the rest.
@@ -44,6 +48,13 @@ type Plan struct {
 	Explanation *cellstate.Explanation
 	// Again is when to plan the job again even if nothing changes; 0: only then.
 	Again cellstate.Instant
+}
+
+// Explain makes an explanation why n tasks wait out of that of another job for which there was no room either.
+func (j *Job) Explain(n int) *cellstate.Explanation {
+	e := *j.Hopeless
+	e.At, e.Unplaced, e.Attempts = j.Now, uint32(n), 0
+	return &e
 }
 
 // LookAgain makes the plan due again no later than at t; 0 is no time.

@@ -28,6 +28,7 @@ type sim struct {
 // copyOf is one running process of a scheduler.
 type copyOf struct {
 	name   string
+	loop   *schedulers.Loop
 	client *memstore.Store
 	stop   func()
 }
@@ -84,13 +85,18 @@ func simulate(t *testing.T, seed uint64) map[string]int {
 	s.calm()
 	synctest.Wait()
 	s.checker.settled()
+	for _, c := range s.copies {
+		if n := c.loop.InFlight(); n > 0 {
+			t.Errorf("seed %d: a copy of %s takes %d claims for being in flight", seed, c.name, n)
+		}
+	}
 	return s.seen
 }
 
 // run starts one copy of a scheduler.
 func (s *sim) run(name string) *copyOf {
 	c := &copyOf{name: name, client: s.store.Client()}
-	_, c.stop = s.start(flaky{c.client, s.faults}, func(cfg *schedulers.Config) {
+	c.loop, c.stop = s.start(flaky{c.client, s.faults}, func(cfg *schedulers.Config) {
 		cfg.Name, cfg.LeaseTTL, cfg.Retention, cfg.Seed = name, 3*time.Second, 10*time.Second, uint64(s.below(1000))
 		if name == "service" {
 			cfg.Planner = service.Planner{}

@@ -12,25 +12,30 @@ import (
 // explainEvery bounds how often a status is written again only because one explanation in it takes the place of another.
 const explainEvery = 2 * time.Second
 
-// status writes what the plan makes of the job's status, if that says something new, guarded by the status it was planned on
-// and by our leadership. It returns false where somebody else wrote meanwhile or the write failed.
-//
-// A job that becomes final gives its quota back in the same write, so it is given back once (I7).
-func (w *write) status(job *Job, p *Plan) bool {
-	next := p.Status
+// news returns what the plan makes of the job's status, and whether that says something new.
+func (w *write) news(job *Job, p *Plan) (next cellstate.JobStatus, news bool) {
+	next = p.Status
 	next.Scheduler, next.Job, next.Run, next.Version = job.Scheduler, job.Name, job.Run, job.Version
 	next.Explanation = p.Explanation
 	switch {
 	case w.stored == nil && sameStatus(&next, &job.Status):
-		return true // nothing to say yet
+		return next, false // nothing to say yet
 	case w.stored != nil && sameStatus(&next, w.stored):
-		return true
+		return next, false
 	case w.stored != nil && w.stored.Explanation != nil && next.Explanation != nil && onlyExplanation(&next, w.stored):
 		if soonest := w.stored.UpdatedAt.Add(explainEvery); w.now < soonest {
 			p.LookAgain(soonest)
-			return true
+			return next, false
 		}
 	}
+	return next, true
+}
+
+// status writes a status, guarded by the one it was planned on and by our leadership. It returns false where somebody else
+// wrote meanwhile or the write failed.
+//
+// A job that becomes final gives its quota back in the same write, so it is given back once (I7).
+func (w *write) status(job *Job, next cellstate.JobStatus) bool {
 	next.UpdatedAt = w.now
 	next.Rev = 0
 	swap := cellstate.Swap{

@@ -2,6 +2,7 @@ package schedulers
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 // Tasks is a job's claims, sorted out for a planner. It holds those of the job's present run only; the loop itself clears
 // away what an earlier run of the same name left.
 type Tasks struct {
-	Live  map[uint32]cellstate.ClaimView // by task; the latest attempt, should there be two
-	Ended []cellstate.ClaimView          // waiting to be acknowledged, by task and attempt
-	Extra []cellstate.ClaimView          // live, but of an earlier attempt than another live claim of the task
-	Lost  []cellstate.ClaimView          // live, on machines without an agent for longer than the job's ReplaceAfter
+	Live  []cellstate.ClaimView // by task, one each: the latest attempt, should there be two
+	Ended []cellstate.ClaimView // waiting to be acknowledged, by task and attempt
+	Extra []cellstate.ClaimView // live, but of an earlier attempt than another live claim of the task
+	Lost  []cellstate.ClaimView // live, on machines without an agent for longer than the job's ReplaceAfter
 	// LostNext is when the next live claim would count as lost; 0: none.
 	LostNext cellstate.Instant
 }
@@ -25,7 +26,7 @@ const DefaultReplaceAfter = time.Minute
 
 // Claims sorts out the claims of the job in a snapshot.
 func (j Job) Claims(snap cellstate.Snapshot) Tasks {
-	t := Tasks{Live: make(map[uint32]cellstate.ClaimView)}
+	var t Tasks
 	for c := range snap.Claims(j.Scheduler, j.Name) {
 		switch {
 		case c.Claim.ID.Run != j.Run:
@@ -34,9 +35,10 @@ func (j Job) Claims(snap cellstate.Snapshot) Tasks {
 		case j.lost(c, &t):
 			t.Lost = append(t.Lost, c)
 		default:
-			t.live(c)
+			t.Live = append(t.Live, c)
 		}
 	}
+	t.byTask()
 	byTask := func(a, b cellstate.ClaimView) int {
 		return cmp.Or(a.Claim.ID.Compare(b.Claim.ID), cmp.Compare(a.Claim.Machine, b.Claim.Machine))
 	}
@@ -46,25 +48,52 @@ func (j Job) Claims(snap cellstate.Snapshot) Tasks {
 	return t
 }
 
-func (t *Tasks) live(c cellstate.ClaimView) {
-	task := c.Claim.ID.Task
-	if have, ok := t.Live[task]; ok {
-		if have.Claim.ID.Attempt >= c.Claim.ID.Attempt {
-			have, c = c, have
-		}
-		t.Extra = append(t.Extra, have)
+// byTask brings the live claims, which come by machine, into the order of their tasks, and sorts out those of earlier attempts.
+// Numbers are sorted instead of claims: a job may have 100,000 of them, each in another place of memory.
+func (t *Tasks) byTask() {
+	if len(t.Live) < 2 {
+		return
 	}
-	t.Live[task] = c
+	order := make([]uint64, len(t.Live))
+	for i := range t.Live {
+		order[i] = uint64(t.Live[i].Claim.ID.Task)<<32 | uint64(i)
+	}
+	slices.Sort(order)
+	live := make([]cellstate.ClaimView, 0, len(t.Live))
+	for _, o := range order {
+		c := t.Live[uint32(o)]
+		if n := len(live); n > 0 && live[n-1].Claim.ID.Task == c.Claim.ID.Task {
+			if live[n-1].Claim.ID.Attempt < c.Claim.ID.Attempt {
+				live[n-1], c = c, live[n-1]
+			}
+			t.Extra = append(t.Extra, c)
+			continue
+		}
+		live = append(live, c)
+	}
+	t.Live = live
 }
 
-// LiveInOrder returns the live claims by task number.
-func (t *Tasks) LiveInOrder() []cellstate.ClaimView {
-	out := make([]cellstate.ClaimView, 0, len(t.Live))
-	for _, c := range t.Live {
-		out = append(out, c)
+// Without yields the numbers below n of the tasks that have no live claim, and of those only that are not done.
+func (t *Tasks) Without(n uint32, done []cellstate.TaskRange) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		live := t.Live
+		for task := uint32(0); task < n; task++ {
+			for len(live) > 0 && live[0].Claim.ID.Task < task {
+				live = live[1:]
+			}
+			for len(done) > 0 && done[0].To <= task {
+				done = done[1:]
+			}
+			switch {
+			case len(live) > 0 && live[0].Claim.ID.Task == task:
+			case len(done) > 0 && done[0].From <= task:
+				task = done[0].To - 1
+			case !yield(task):
+				return
+			}
+		}
 	}
-	slices.SortFunc(out, func(a, b cellstate.ClaimView) int { return cmp.Compare(a.Claim.ID.Task, b.Claim.ID.Task) })
-	return out
 }
 
 // lost reports whether the claim's machine has been without an agent for too long, or notes when it will have been.

@@ -17,9 +17,10 @@ type write struct {
 	loop   *Loop
 	ctx    context.Context
 	state  *jobState
-	snap   cellstate.Snapshot
+	snap   cellstate.Snapshot // what it was decided on
 	job    *cellstate.Job
-	stored *cellstate.JobStatus // as in the snapshot; nil: none
+	stored *cellstate.JobStatus   // as in the snapshot; nil: none
+	why    *cellstate.Explanation // the planner's
 	fence  cellstate.Fence
 	now    cellstate.Instant
 }
@@ -58,7 +59,7 @@ func (w *write) send(t *cellstate.Txn) (cellstate.Verdict, error) {
 	cfg := &w.loop.cfg
 	t.ID = cfg.Name + "/" + w.job.Name + "#" + strconv.FormatInt(w.snap.Rev(), 10)
 	t.Scheduler, t.Rule = cfg.Name, cfg.Rule
-	t.Basis, t.BasisRev = w.snap, w.snap.Rev()
+	t.Basis, t.BasisRev = stored(w.snap), w.snap.Rev()
 	t.Fence = &w.fence
 	began := time.Now()
 	v, err := cfg.Store.Commit(w.ctx, t)

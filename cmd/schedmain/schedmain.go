@@ -32,6 +32,8 @@ type config struct {
 	daemon.Config      `mapstructure:",squash"`
 	Name               string        `mapstructure:"name"`
 	Workers            int           `mapstructure:"workers"`
+	InFlight           int           `mapstructure:"in-flight"`
+	MaxAge             time.Duration `mapstructure:"max-age"`
 	Shards             uint32        `mapstructure:"shards"`
 	Copies             uint32        `mapstructure:"copies"`
 	LeaseTTL           time.Duration `mapstructure:"lease-ttl"`
@@ -60,7 +62,9 @@ func Run(name string, p schedulers.Planner, args []string, stdout, stderr io.Wri
 	cliconf.AddConnectionFlags(fs)
 	daemon.AddFlags(fs, "")
 	fs.String("name", name, "`NAME` of the scheduler, as jobs spell it")
-	fs.Int("workers", 4, "jobs planned and committed at a time")
+	fs.Int("workers", 1, "jobs planned at a time; more help a planner that thinks for long")
+	fs.Int("in-flight", 256, "jobs whose plans are being committed at a time at most; fewer under contention")
+	fs.Duration("max-age", 10*time.Second, "nothing is planned on a view of the cell that was last known to be the newest longer ago; negative for no limit")
 	fs.Uint32("shards", 1, "parts that jobs are hashed over; what counts is the number with which the scheduler was first registered")
 	fs.Uint32("copies", 1, "processes that share the shards; with one shard further copies are standbys")
 	fs.Duration("lease-ttl", 10*time.Second, "time after which a standby takes over from a dead leader")
@@ -87,8 +91,11 @@ func serve(ctx context.Context, binary string, cfg config, p schedulers.Planner,
 	if err != nil {
 		return err
 	}
-	if cfg.Workers < 1 || cfg.Shards < 1 || cfg.Copies < 1 || cfg.LeaseTTL < time.Second {
-		return cliconf.Usagef("--workers, --shards and --copies must be at least 1, --lease-ttl at least 1s")
+	if cfg.Workers < 1 || cfg.InFlight < 1 || cfg.Shards < 1 || cfg.Copies < 1 || cfg.LeaseTTL < time.Second {
+		return cliconf.Usagef("--workers, --in-flight, --shards and --copies must be at least 1, --lease-ttl at least 1s")
+	}
+	if cfg.MaxAge >= 0 && cfg.MaxAge < 5*time.Second {
+		return cliconf.Usagef("--max-age must be at least 5s, as a quiet cell is heard from every few seconds; negative for no limit")
 	}
 	if cfg.Retention == 0 {
 		return cliconf.Usagef("--retention 0 would keep no finished job long enough to be looked at; negative keeps them for ever")
@@ -117,7 +124,7 @@ func serve(ctx context.Context, binary string, cfg config, p schedulers.Planner,
 	if err != nil {
 		return err
 	}
-	m, err := mirror.New(mirror.Config{Store: store, Now: now, Log: d.Log, Metrics: d.Registry})
+	m, err := mirror.New(mirror.Config{Store: store, Now: now, Schedulers: []string{cfg.Name}, Log: d.Log, Metrics: d.Registry})
 	if err != nil {
 		return err
 	}
@@ -125,7 +132,8 @@ func serve(ctx context.Context, binary string, cfg config, p schedulers.Planner,
 		cfg.Seed = rand.Uint64()
 	}
 	loop, err := schedulers.New(schedulers.Config{
-		Name: cfg.Name, Planner: p, Store: store, Mirror: m, Workers: cfg.Workers, Rule: conflictRule, Shards: cfg.Shards,
+		Name: cfg.Name, Planner: p, Store: store, Mirror: m, Workers: cfg.Workers, InFlight: cfg.InFlight,
+		MaxAge: cfg.MaxAge, Rule: conflictRule, Shards: cfg.Shards,
 		Copies: cfg.Copies, LeaseTTL: cfg.LeaseTTL, Retention: cfg.Retention, Holder: holder(), Seed: cfg.Seed, Now: now,
 		Log: d.Log, Metrics: schedulers.NewMetrics(d.Registry, cfg.Name),
 	})

@@ -16,6 +16,8 @@ func TestUsage(t *testing.T) {
 		want string // on stderr
 	}{
 		{[]string{"--workers", "0"}, "--workers"},
+		{[]string{"--in-flight", "0"}, "--in-flight"},
+		{[]string{"--max-age", "4999ms"}, "--max-age"},
 		{[]string{"--lease-ttl", "999ms"}, "--lease-ttl"},
 		{[]string{"--retention", "0"}, "--retention"},
 		{[]string{"--conflict-rule", "none"}, `"none" is not fit or seq`},

@@ -28,6 +28,10 @@ func (Planner) Plan(snap cellstate.Snapshot, job schedulers.Job, rng *rand.Rand)
 		req.Min = missing
 		plan.Mode = cellstate.AllOrNothing
 	}
+	if job.Hopeless != nil {
+		plan.Explanation = job.Explain(len(todo))
+		return plan
+	}
 	r := place.Place(snap, req, rng)
 	plan.Add, plan.Explanation = r.Claims, r.Explanation
 	return plan

@@ -71,6 +71,7 @@ func NewSnapshot(l cellstate.Listing, lostAt map[string]cellstate.Instant) *Snap
 }
 
 func (s *Snapshot) Rev() int64                      { return s.rev }
+func (s *Snapshot) AsOf() cellstate.Instant         { return 0 } // a listing does not say when it was made
 func (s *Snapshot) Len() int                        { return len(s.views) }
 func (s *Snapshot) At(i int) *cellstate.MachineView { return s.views[i] }
 

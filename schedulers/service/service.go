@@ -101,7 +101,7 @@ func (p *planning) forgiveAll() {
 
 func (p *planning) stopAll() {
 	p.history.Message, p.history.Placed, p.history.Running = "stopped", 0, 0
-	for _, c := range p.tasks.LiveInOrder() {
+	for _, c := range p.tasks.Live {
 		p.plan.Stop(c, p.job.Now, "job stopped")
 		p.count(c)
 	}
@@ -119,7 +119,7 @@ func (p *planning) count(c cellstate.ClaimView) {
 }
 
 func (p *planning) scaleDown() {
-	for _, c := range p.tasks.LiveInOrder() {
+	for _, c := range p.tasks.Live {
 		if c.Claim.ID.Task >= p.job.Tasks {
 			p.plan.Stop(c, p.job.Now, fmt.Sprintf("the job has %d tasks now", p.job.Tasks))
 		}
@@ -153,7 +153,7 @@ func (p *planning) survey() (old []cellstate.ClaimView, proven uint32, halted st
 			halted = fmt.Sprintf("task %d failed %d times in a row", t.Task, t.Failures)
 		}
 	}
-	for _, c := range p.tasks.LiveInOrder() {
+	for _, c := range p.tasks.Live {
 		switch {
 		case c.Claim.ID.Task >= p.job.Tasks:
 		case schedulers.Going(c):
@@ -234,12 +234,13 @@ func (p *planning) place(rng *rand.Rand) {
 	p.history.Message = ""
 	req := place.Request{Job: spreadByDefault(p.job.Job), Start: p.job.Now, Width: p.job.Width, Limits: p.job.Limits}
 	p.history.Placed, p.history.Running, p.history.Phase = 0, 0, cellstate.JobPending
-	for task := range p.job.Tasks {
-		if c, live := p.tasks.Live[task]; live {
+	for _, c := range p.tasks.Live {
+		if c.Claim.ID.Task < p.job.Tasks {
 			p.history.Phase = cellstate.JobRunning
 			p.count(c)
-			continue
 		}
+	}
+	for task := range p.tasks.Without(p.job.Tasks, nil) {
 		t := p.history.Task(task)
 		if t.NotBefore > p.job.Now {
 			p.plan.LookAgain(t.NotBefore)
@@ -248,6 +249,10 @@ func (p *planning) place(rng *rand.Rand) {
 		req.Tasks = append(req.Tasks, place.Slot{Task: task, Attempt: t.Attempt})
 	}
 	if len(req.Tasks) == 0 {
+		return
+	}
+	if p.job.Hopeless != nil {
+		p.plan.Explanation = p.job.Explain(len(req.Tasks))
 		return
 	}
 	r := place.Place(p.snap, req, rng)
