@@ -18,7 +18,8 @@ type Agent struct {
 	log     *zap.Logger
 	started cellstate.Instant
 	shelf   *shelf
-	before  mine // the session of the agent's earlier process
+	before  mine   // the session of the agent's earlier process
+	attempt uint64 // epoch of the session written last, or tried to; keepSession's own
 	inbox   chan func()
 	done    chan struct{} // closed when the loop has ended
 	workers sync.WaitGroup

@@ -169,6 +169,7 @@ func TestAgentLife(t *testing.T) {
 			t.Errorf("forgotten %d, want 1", r.driver.forgotten)
 		}
 		r.commit(cellstate.Txn{Remove: []cellstate.ClaimRef{{Machine: "m1", ID: c.ID}}})
+		time.Sleep(forgotten)
 		if st := r.status(c.ID); st.Phase != 0 {
 			t.Errorf("still reported: %+v", st)
 		}

@@ -29,8 +29,10 @@ type Config struct {
 	// that starts while the cell is out of reach does not know the jobs' policies.
 	StateDir string
 
-	TTL         time.Duration // of the session's lease; default 10s
-	ReportEvery time.Duration // least time between two reports, but for ends, which go at once; default 200ms
+	TTL time.Duration // of the session's lease; default 10s
+	// ReportEvery is the least time between two reports, but for ends, which go at once, and how long a start that is under
+	// way may wait to be reported; default 200ms.
+	ReportEvery time.Duration
 	Timeout     time.Duration // of one request to the store; default 10s
 
 	// StopTasks makes the end of Run stop every task, wait for their ends and forget them. Without it they go on, and the

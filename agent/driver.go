@@ -16,7 +16,8 @@ type Driver interface {
 
 	// Recover returns every task that an earlier process of the agent started and did not forget, running or ended. It is
 	// called once, before anything else. What cannot be adopted, because its shim is gone, is cleared away and returned
-	// as ended with OutcomeLost.
+	// as ended with OutcomeLost. Of what a crash of the host left only in part, nothing is returned; and what is returned may
+	// be an earlier incarnation than the last one reported.
 	Recover(ctx context.Context) ([]TaskState, error)
 
 	// Start starts one incarnation of a task and returns once its process runs. An error means that nothing of it is left

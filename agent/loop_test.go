@@ -303,6 +303,62 @@ func TestReportRate(t *testing.T) {
 	})
 }
 
+// A task costs two writes of the report, one when it runs and one when it ends. What is gone from the ledger leaves the report
+// with the next of them. A claim that has to wait is reported all the same.
+func TestTwoWritesForATask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.start()
+		defer r.stop()
+		j := r.job("short", nil)
+		rev := func() int64 {
+			time.Sleep(time.Second)
+			synctest.Wait()
+			rec, err := cellstate.Get(context.Background(), r.store, cellstate.ReportKey("m1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return rec.Rev
+		}
+		writes := 0
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		go func() {
+			for b, err := range r.store.Watch(ctx, cellstate.ReportKey("m1").Only(), rev()+1) {
+				if err == nil {
+					writes += len(b.Events)
+				}
+			}
+		}()
+		time.Sleep(time.Hour)
+		for n := range uint32(3) {
+			c := claimOf(j, n, 0)
+			r.commit(cellstate.Txn{Add: []cellstate.Claim{c}})
+			synctest.Wait()
+			if st := get[*cellstate.Report](r, cellstate.ReportKey("m1")).Find(c.ID); st.Phase != cellstate.PhaseRunning {
+				t.Errorf("task %d: reported %s, want it running at once", n, st.Phase)
+			}
+			rev()
+			r.driver.exit(c.ID, 0)
+			rev()
+			r.commit(cellstate.Txn{Remove: []cellstate.ClaimRef{{Machine: "m1", ID: c.ID}}})
+			rev()
+			if want := 2 * int(n+1); writes != want {
+				t.Errorf("%d writes for %d tasks, want %d", writes, n+1, want)
+			}
+			if got := get[*cellstate.Report](r, cellstate.ReportKey("m1")).Claims; len(got) != 1 || got[0].ID != c.ID {
+				t.Errorf("task %d: the report names %v", n, got)
+			}
+		}
+		late := claimOf(j, 3, 0)
+		late.Start = cellstate.InstantOf(time.Now().Add(time.Hour))
+		r.commit(cellstate.Txn{Add: []cellstate.Claim{late}})
+		if st := r.status(late.ID); st.Phase != cellstate.PhasePending {
+			t.Errorf("a claim that begins later is reported %s", st.Phase)
+		}
+	})
+}
+
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -495,6 +551,92 @@ func TestLateEndOfEarlierIncarnation(t *testing.T) {
 }
 
 // A shared lease lasts until its last user gave it up.
+// lagging is a store on whose answers one has to wait, and which loses the answer to the first write.
+type lagging struct {
+	cellstate.Store
+	lose         bool
+	asking, most atomic.Int32
+}
+
+func (s *lagging) Swap(ctx context.Context, w cellstate.Swap) (cellstate.Swapped, error) {
+	s.most.Store(max(s.most.Load(), s.asking.Add(1)))
+	defer s.asking.Add(-1)
+	time.Sleep(10 * time.Millisecond)
+	res, err := s.Store.Swap(ctx, w)
+	if len(w.Put) > 0 && s.lose {
+		s.lose = false
+		return cellstate.Swapped{}, cellstate.ErrUnknown
+	}
+	return res, err
+}
+
+// A registration that took effect although nothing was heard of it is the agent's own, not another's: under a shared lease the
+// session would never run out.
+func TestRegistrationOfUnknownOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.client = r.store.Client()
+		r.cfg.Store = &lagging{Store: r.client, lose: true}
+		lease := NewSharedLease(r.client)
+		other, err := lease.Lease(t.Context(), 10*time.Second) // the rest of the process
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.cfg.Lease = lease.Lease
+		a, err := New(r.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		r.cancel, r.ended = cancel, make(chan error, 1)
+		r.run(ctx, a)
+		time.Sleep(time.Second)
+		if !a.Connected() {
+			t.Error("it is not registered")
+		}
+		r.stop()
+		if err := other.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Agents of one process register a few at a time, however many they are.
+func TestRegisterInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 4 * registering
+		r := newRig(t)
+		store := &lagging{Store: r.store.Client()}
+		lease := NewSharedLease(store)
+		ctx, cancel := context.WithCancel(t.Context())
+		ends := make(chan error, n)
+		var agents []*Agent
+		for i := range n {
+			a, err := New(Config{Store: store, Driver: newFake(), Machine: fmt.Sprintf("m%d", i), Capacity: r.cfg.Capacity, Lease: lease.Lease})
+			if err != nil {
+				t.Fatal(err)
+			}
+			agents = append(agents, a)
+			go func() { ends <- a.Run(ctx) }()
+		}
+		time.Sleep(time.Second)
+		for i, a := range agents {
+			if !a.Connected() {
+				t.Fatalf("agent %d is not registered", i)
+			}
+		}
+		if most := store.most.Load(); most != registering {
+			t.Errorf("%d requests at the same time, want %d", most, registering)
+		}
+		cancel()
+		for range n {
+			if err := <-ends; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 func TestSharedLease(t *testing.T) {
 	s := NewSharedLease(memstore.New(memstore.Config{}))
 	var all []cellstate.Lease

@@ -269,6 +269,9 @@ func TestMerge(t *testing.T) {
 		{"was told to stop, in vain", &TaskState{Phase: cellstate.PhaseRunning}, cellstate.ClaimStatus{Phase: cellstate.PhaseStopping}, cellstate.PhaseStopping, 0},
 		{"ended meanwhile", &TaskState{Phase: cellstate.PhaseEnded, Outcome: cellstate.OutcomeExited}, cellstate.ClaimStatus{Phase: cellstate.PhaseRunning}, cellstate.PhaseStarting, cellstate.OutcomeExited},
 		{"ended, reported, not forgotten", &TaskState{Phase: cellstate.PhaseEnded, Outcome: cellstate.OutcomeExited}, cellstate.ClaimStatus{Phase: cellstate.PhaseEnded, Outcome: cellstate.OutcomeStopped}, cellstate.PhaseEnded, 0},
+		{"an earlier start, after a crash of the host", &TaskState{Restart: 2, Phase: cellstate.PhaseEnded, Outcome: cellstate.OutcomeExited}, cellstate.ClaimStatus{Phase: cellstate.PhaseRunning, Restarts: 3, StartedAt: 1}, cellstate.PhaseStarting, cellstate.OutcomeLost},
+		{"the same start", &TaskState{Restart: 3, Phase: cellstate.PhaseEnded, Outcome: cellstate.OutcomeExited}, cellstate.ClaimStatus{Phase: cellstate.PhaseRunning, Restarts: 3, StartedAt: 1}, cellstate.PhaseStarting, cellstate.OutcomeExited},
+		{"an earlier start of what was stopping", &TaskState{Restart: 2, Phase: cellstate.PhaseEnded, Outcome: cellstate.OutcomeExited}, cellstate.ClaimStatus{Phase: cellstate.PhaseStopping, Restarts: 3, StartedAt: 1}, cellstate.PhaseEnded, cellstate.OutcomeLost},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			holds := make(map[cellstate.ClaimID]*Hold)
@@ -288,6 +291,9 @@ func TestMerge(t *testing.T) {
 			}
 			if h.Status.Phase == cellstate.PhaseStopping && tt.said.Phase == h.Status.Phase && (!h.Stopped || h.Status.Message != "because") {
 				t.Errorf("why it was stopped was forgotten: %+v", h)
+			}
+			if h.Status.Restarts < tt.said.Restarts || tt.adopted != nil && !h.Kept {
+				t.Errorf("%d restarts after %d, directory kept: %v", h.Status.Restarts, tt.said.Restarts, h.Kept)
 			}
 			if tt.said.Outcome != 0 && h.Status.Outcome != tt.said.Outcome {
 				t.Errorf("a final outcome changed to %s", h.Status.Outcome)

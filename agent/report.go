@@ -18,13 +18,16 @@ type outbox struct {
 	writing bool              // a write is under way
 	idle    bool              // nothing is to be written
 	at      cellstate.Instant // of the last write
+	gone    cellstate.Instant // since when stored names a claim that is to be named no more; 0: it does not
+	fresh   cellstate.Instant // since when stored lacks a claim that is to be started; 0: it does not
 	retry   cellstate.Instant // no write before, after an error
 	wait    *backoff
 	shown   []cellstate.ClaimStatus // what Metrics counts
 }
 
 // flush writes the report if it differs from what stands in the cell: at once if a claim has come to its end, else no more
-// often than ReportEvery. It returns when it has to be called again.
+// often than ReportEvery, and when the difference has waited for as long as it may: see patience. It returns when it has to be
+// called again.
 func (a *Agent) flush(ctx context.Context, now cellstate.Instant) cellstate.Instant {
 	r := &cellstate.Report{Machine: a.cfg.Machine, Epoch: a.epoch, Claims: make([]cellstate.ClaimStatus, 0, len(a.holds))}
 	var ends []cellstate.ClaimID
@@ -49,17 +52,83 @@ func (a *Agent) flush(ctx context.Context, now cellstate.Instant) cellstate.Inst
 	due := o.retry
 	if len(ends) == 0 {
 		due = max(due, o.at.Add(a.cfg.ReportEvery))
+		if !a.closing {
+			due = max(due, o.patience(r.Claims, a.cfg.ReportEvery, now))
+		}
 	}
 	if due > now {
 		return due
 	}
-	o.writing, o.at = true, now
+	o.writing, o.at, o.gone, o.fresh = true, now, 0, 0
 	ledger, rev := a.ledger, o.rev
 	a.work(func() {
 		w, err := a.write(ctx, r, rev, ledger, ends, now)
 		a.post(func() { a.written(w, err) })
 	})
 	return cellstate.Forever
+}
+
+// forgotten is how long the report may go on naming claims that are gone from the ledger. Their schedulers have read how they
+// ended, or ended them; nobody waits for this, and mostly another write comes first.
+const forgotten = 30 * time.Second
+
+// difference says what kinds of differences there are between two reports.
+type difference struct {
+	gone  bool // a claim is not named any more
+	fresh bool // a claim's first start is to come or under way
+	other bool
+}
+
+// differ compares two reports, both by ID.
+func differ(was, is []cellstate.ClaimStatus) (d difference) {
+	for len(was) > 0 || len(is) > 0 {
+		order := -1
+		if len(was) == 0 {
+			order = 1
+		} else if len(is) > 0 {
+			order = was[0].ID.Compare(is[0].ID)
+		}
+		if order < 0 {
+			d.gone, was = true, was[1:]
+			continue
+		}
+		if s := &is[0]; order > 0 || was[0] != *s {
+			first := s.Phase == cellstate.PhasePending || s.Phase == cellstate.PhaseStarting && s.Restarts == 0
+			if first && s.Message == "" {
+				d.fresh = true
+			} else {
+				d.other = true
+			}
+		}
+		if is = is[1:]; order == 0 {
+			was = was[1:]
+		}
+	}
+	return d
+}
+
+// patience returns when the report has to be written for its difference from what is stored, if nothing else comes before. A
+// first start waits until it is over, for as long as there would be no second report anyway: so most tasks cost two writes,
+// one when they run and one when they end.
+func (o *outbox) patience(is []cellstate.ClaimStatus, every time.Duration, now cellstate.Instant) cellstate.Instant {
+	d := differ(o.stored.Claims, is)
+	due := cellstate.Forever
+	wait := func(kind bool, since *cellstate.Instant, most time.Duration) {
+		if !kind {
+			*since = 0
+			return
+		}
+		if *since == 0 {
+			*since = now
+		}
+		due = min(due, since.Add(most))
+	}
+	wait(d.gone, &o.gone, forgotten)
+	wait(d.fresh, &o.fresh, every)
+	if d.other {
+		due = 0
+	}
+	return due
 }
 
 // written is what came of a write: what stands in the cell now. A nil field was not learnt.

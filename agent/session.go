@@ -76,7 +76,7 @@ func (a *Agent) keepSession(ctx context.Context) {
 // agents share the lease, which together look about 50 times in a TTL.
 func (a *Agent) holdSession(ctx context.Context, lease cellstate.Lease, rev int64, wait *backoff) string {
 	every := a.cfg.TTL
-	if s, ok := lease.(interface{ sharers() int }); ok {
+	if s, ok := lease.(*share); ok {
 		every *= time.Duration(1 + s.sharers()/100)
 	}
 	for ctx.Err() == nil {
@@ -140,6 +140,9 @@ func (a *Agent) connect(ctx context.Context, epoch uint64) (registration, cellst
 		return registration{}, nil, err
 	}
 	reg, err := a.register(ctx, lease.ID(), epoch)
+	if s, ok := lease.(*share); ok {
+		s.registered()
+	}
 	if err != nil {
 		a.giveUp(ctx, lease)
 		return registration{}, nil, err
@@ -181,23 +184,22 @@ func (e *takenError) Unwrap() error { return ErrTaken }
 // standing is what stands in the cell about the machine.
 type standing struct{ machine, ledger, report, session cellstate.Record }
 
+// lookUp reads it, all at one revision, by a swap that cannot be: no record has a revision below 0.
 func (a *Agent) lookUp(ctx context.Context) (standing, error) {
-	var s standing
-	for _, g := range []struct {
-		rec *cellstate.Record
-		key cellstate.Key
-	}{
-		{&s.machine, cellstate.MachineKey(a.cfg.Machine)}, {&s.ledger, cellstate.LedgerKey(a.cfg.Machine)},
-		{&s.report, cellstate.ReportKey(a.cfg.Machine)}, {&s.session, cellstate.SessionKey(a.cfg.Machine)},
+	var never cellstate.Swap
+	for _, k := range []cellstate.Key{
+		cellstate.MachineKey(a.cfg.Machine), cellstate.LedgerKey(a.cfg.Machine), cellstate.ReportKey(a.cfg.Machine), cellstate.SessionKey(a.cfg.Machine),
 	} {
-		var err error
-		if *g.rec, err = cellstate.Get(ctx, a.cfg.Store, g.key); err != nil {
-			return s, err
-		}
-		if g.rec.Err != nil && g.key.Kind == cellstate.KindLedger {
-			a.cfg.Metrics.unreadable.Inc()
-			return s, fmt.Errorf("%s cannot be read, and only its schedulers know what is in it: %w", g.key, g.rec.Err)
-		}
+		never.Guards = append(never.Guards, cellstate.Guard{Key: k, Rev: -1})
+	}
+	res, err := a.cfg.Store.Swap(ctx, never)
+	if err != nil {
+		return standing{}, err
+	}
+	s := standing{machine: res.Now[0], ledger: res.Now[1], report: res.Now[2], session: res.Now[3]}
+	if s.ledger.Err != nil {
+		a.cfg.Metrics.unreadable.Inc()
+		return s, fmt.Errorf("%s cannot be read, and only its schedulers know what is in it: %w", s.ledger.Key, s.ledger.Err)
 	}
 	return s, nil
 }
@@ -222,7 +224,7 @@ func (a *Agent) tryRegister(ctx context.Context, lease int64, epoch uint64) (reg
 	}
 	if s, _ := have.session.Value.(*cellstate.Session); s != nil {
 		by := mine{s.Epoch, s.StartedAt}
-		if by != (mine{epoch, a.started}) && by != a.before {
+		if by != (mine{a.attempt, a.started}) && by != a.before {
 			return registration{}, false, &takenError{a.cfg.Machine, by, s.Address}
 		}
 	}
@@ -264,6 +266,7 @@ func (a *Agent) tryRegister(ctx context.Context, lease int64, epoch uint64) (reg
 			return registration{}, false, err
 		}
 	}
+	a.attempt = reg.epoch // it may be in effect, whatever is heard of it
 	swap.Put = append(swap.Put, cellstate.Put{Lease: lease, Value: &cellstate.Session{
 		Machine: a.cfg.Machine, Epoch: reg.epoch, Address: a.cfg.Address, Version: a.cfg.Version,
 		Drivers: []string{a.cfg.Driver.Name()}, StartedAt: a.started,

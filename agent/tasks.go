@@ -56,14 +56,15 @@ func adopt(t TaskState) *Hold {
 }
 
 // merge brings the last report and what was adopted together, so that no status goes back (I5). What the report says runs,
-// and the driver does not know, is lost.
+// and the driver does not know, is lost, whatever it knows of an earlier start of the same task.
 func merge(holds map[cellstate.ClaimID]*Hold, report *cellstate.Report, now cellstate.Instant) {
 	for _, st := range report.Claims {
 		h := holds[st.ID]
+		older := h != nil && st.Restarts > h.Status.Restarts // the host crashed before what came after was on its disk
 		switch {
-		case h != nil && st.Phase == cellstate.PhaseEnded && !h.live():
+		case h != nil && !older && st.Phase == cellstate.PhaseEnded && !h.live():
 			h.Status, h.Last = st, nil
-		case h != nil:
+		case h != nil && !older:
 			if st.Phase == cellstate.PhaseStopping { // that was final, whether or not Stop came through
 				h.Stopped, h.Status.Message = true, st.Message
 				switch {
@@ -77,13 +78,13 @@ func merge(holds map[cellstate.ClaimID]*Hold, report *cellstate.Report, now cell
 				h.Status.Health = st.Health
 			}
 		case st.Phase == cellstate.PhaseEnded || st.StartedAt == 0:
-			holds[st.ID] = &Hold{Status: st}
+			holds[st.ID] = &Hold{Status: st, Kept: older}
 		default:
 			wasStopping := st.Phase == cellstate.PhaseStopping
 			lost := TaskState{ID: st.ID, Restart: st.Restarts, Phase: cellstate.PhaseEnded, StartedAt: st.StartedAt, EndedAt: now,
 				Outcome: cellstate.OutcomeLost, Message: "the host has no trace of it"}
 			st.Phase, st.PID, st.Message = cellstate.PhaseStarting, 0, ""
-			h = &Hold{Status: st, Last: &lost}
+			h = &Hold{Kept: older, Status: st, Last: &lost}
 			if holds[st.ID] = h; wasStopping {
 				h.final(&lost)
 			}

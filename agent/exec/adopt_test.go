@@ -16,6 +16,7 @@ import (
 
 	"github.com/omegacell/omegacell/agent"
 	"github.com/omegacell/omegacell/agent/drivertest"
+	"github.com/omegacell/omegacell/agent/exec/shim"
 	"github.com/omegacell/omegacell/cellstate"
 )
 
@@ -40,21 +41,21 @@ func TestAgentIsKilled(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var st state
-		if _, err := readRecord(probe.newTask(ends.ID).dir.state(), &st); err != nil {
+		var st shim.State
+		if _, err := shim.ReadRecord(probe.newTask(ends.ID).dir.State(), &st); err != nil {
 			t.Fatal(err)
 		}
-		shim, err := probe.open(st.Shim)
-		if err != nil || shim == nil {
+		keeper, err := probe.open(st.Shim)
+		if err != nil || keeper == nil {
 			t.Fatalf("the shim did not outlive its agent: %v", err)
 		}
 		if err := os.WriteFile(goOn, []byte("go\n"), 0); err != nil {
 			t.Fatal(err)
 		}
-		if err := waitEnd(shim); err != nil {
+		if err := waitEnd(keeper); err != nil {
 			t.Fatal(err)
 		}
-		shim.Close()
+		keeper.Close()
 
 		d := open(t, cfg)
 		states, err := d.Recover(context.Background())
@@ -121,29 +122,29 @@ func TestStopOutlivesTheAgent(t *testing.T) {
 	a.Spec.StopGrace = 10e6
 	start(t, d, a)
 	said("ready")
-	shim, err := openPidfdOf(t, d, a.ID)
+	keeper, err := openPidfdOf(t, d, a.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer shim.Close()
+	defer keeper.Close()
 	if err := d.Stop(context.Background(), a.ID); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := waitEnd(shim); err != nil {
+	if err := waitEnd(keeper); err != nil {
 		t.Fatal(err)
 	}
-	var r result
-	if found, err := readRecord(d.newTask(a.ID).dir.result(), &r); !found || err != nil || r.Outcome != cellstate.OutcomeStopped || r.Signal != 9 {
+	var r shim.Result
+	if found, err := shim.ReadRecord(d.newTask(a.ID).dir.Result(), &r); !found || err != nil || r.Outcome != cellstate.OutcomeStopped || r.Signal != 9 {
 		t.Errorf("result %+v, %v, want killed", r, err)
 	}
 }
 
 func openPidfdOf(t *testing.T, d *Driver, id cellstate.ClaimID) (*os.File, error) {
-	var st state
-	if _, err := readRecord(d.newTask(id).dir.state(), &st); err != nil {
+	var st shim.State
+	if _, err := shim.ReadRecord(d.newTask(id).dir.State(), &st); err != nil {
 		t.Fatal(err)
 	}
 	return d.open(st.Shim)
@@ -161,7 +162,7 @@ func TestShimIsKilled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			shim, err := openPidfdOf(t, d, a.ID)
+			keeper, err := openPidfdOf(t, d, a.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,10 +171,10 @@ func TestShimIsKilled(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := withFD(shim, func(fd int) error { return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) }); err != nil {
+			if err := withFD(keeper, func(fd int) error { return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) }); err != nil {
 				t.Fatal(err)
 			}
-			if err := waitEnd(shim); err != nil {
+			if err := waitEnd(keeper); err != nil {
 				t.Fatal(err)
 			}
 			var got agent.TaskState
@@ -201,7 +202,7 @@ func TestShimIsKilled(t *testing.T) {
 				t.Errorf("unconfined=%v seen=%v: reported lost while it ran", unconfined, seen)
 			}
 			task.Close()
-			shim.Close()
+			keeper.Close()
 		}
 	}
 }
@@ -210,10 +211,10 @@ func TestShimIsKilled(t *testing.T) {
 func TestRecoverBelievesNoPID(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
-		change func(*state)
+		change func(*shim.State)
 	}{
-		{"another start time", func(s *state) { s.Shim.Start++ }},
-		{"another boot", func(s *state) { s.Boot = "another" }},
+		{"another start time", func(s *shim.State) { s.Shim.Start++ }},
+		{"another boot", func(s *shim.State) { s.Boot = "another" }},
 	} {
 		cfg := testConfig(t, false)
 		d := open(t, cfg)
@@ -222,18 +223,18 @@ func TestRecoverBelievesNoPID(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
-		shim, err := openPidfdOf(t, d, a.ID)
+		keeper, err := openPidfdOf(t, d, a.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer shim.Close()
-		path := d.newTask(a.ID).dir.state()
-		var st state
-		if _, err := readRecord(path, &st); err != nil {
+		defer keeper.Close()
+		path := d.newTask(a.ID).dir.State()
+		var st shim.State
+		if _, err := shim.ReadRecord(path, &st); err != nil {
 			t.Fatal(err)
 		}
 		tt.change(&st)
-		if err := writeRecord(path, st); err != nil {
+		if err := shim.WriteRecord(path, st); err != nil {
 			t.Fatal(err)
 		}
 		again := open(t, cfg)
@@ -243,7 +244,7 @@ func TestRecoverBelievesNoPID(t *testing.T) {
 			continue
 		}
 		// The shim lives after all, sees the task's end and writes to the directory that is about to be removed.
-		if err := waitEnd(shim); err != nil {
+		if err := waitEnd(keeper); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -264,7 +265,7 @@ func TestRecoverClearsWhatNeverStarted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeRecord(k.dir.spec(), s); err != nil {
+	if err := shim.WriteRecord(k.dir.Spec(), s); err != nil {
 		t.Fatal(err)
 	}
 	if err := k.group.create(limits{}); err != nil {
@@ -276,6 +277,44 @@ func TestRecoverClearsWhatNeverStarted(t *testing.T) {
 	}
 	for _, id := range []cellstate.ClaimID{a.ID, b.ID} {
 		if left := leftOf(d, id); len(left) != 0 {
+			t.Errorf("left %q", left)
+		}
+	}
+}
+
+// TestRecoverAfterTheHostCrashed leaves records cut short, as a crash of the host may: all of the task is cleared away, also what
+// is in its group, and the rest is recovered.
+func TestRecoverAfterTheHostCrashed(t *testing.T) {
+	for _, torn := range []func(shim.Dir) string{shim.Dir.Spec, shim.Dir.State} {
+		cfg := testConfig(t, false)
+		d := open(t, cfg)
+		a, b := drivertest.Task(0), drivertest.Task(1)
+		start(t, d, a)
+		start(t, d, b)
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		keeper, err := openPidfdOf(t, d, a.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer keeper.Close()
+		// A shim that lived on would write to what is being removed.
+		if err := withFD(keeper, func(fd int) error { return unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := waitEnd(keeper); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(torn(d.newTask(a.ID).dir), 0); err != nil {
+			t.Fatal(err)
+		}
+		again := open(t, cfg)
+		states, err := again.Recover(t.Context())
+		if err != nil || len(states) != 1 || states[0].ID != b.ID || states[0].Phase != cellstate.PhaseRunning {
+			t.Errorf("Recover = %+v, %v, want the other task running", states, err)
+		}
+		if left := leftOf(d, a.ID); len(left) != 0 {
 			t.Errorf("left %q", left)
 		}
 	}
@@ -294,15 +333,15 @@ func TestShimNeedsItsAgent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeRecord(k.dir.spec(), s); err != nil {
+	if err := shim.WriteRecord(k.dir.Spec(), s); err != nil {
 		t.Fatal(err)
 	}
-	c := osexec.Command(cfg.Shim[0], "shim", shimTask, string(k.dir))
+	c := osexec.Command(cfg.Shim[0], "shim", shim.TaskCommand, string(k.dir))
 	c.Stdin = strings.NewReader("")
 	if out, err := c.CombinedOutput(); err != nil || len(out) != 0 {
 		t.Errorf("shim: %s, %v", out, err)
 	}
-	if _, err := os.Stat(k.dir.state()); err == nil {
+	if _, err := os.Stat(k.dir.State()); err == nil {
 		t.Error("the shim started the task")
 	}
 }

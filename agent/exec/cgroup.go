@@ -1,22 +1,19 @@
 package exec
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
-	"time"
 
 	"github.com/containerd/cgroups/v3"
 	"github.com/containerd/cgroups/v3/cgroup1"
 	"github.com/containerd/cgroups/v3/cgroup2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/omegacell/omegacell/agent/exec/shim"
 )
 
 const cgroupMount = "/sys/fs/cgroup"
@@ -83,7 +80,7 @@ func (g group) v2() (*cgroup2.Manager, error) {
 	return cgroup2.Load("/"+string(g), cgroup2.WithMountpoint(unified()))
 }
 
-// create makes the group with its limits in every hierarchy, or nothing.
+// create makes the group with its limits in every hierarchy, or nothing; all but the quota of processor time: see throttle.
 func (g group) create(l limits) (err error) {
 	defer func() {
 		if err != nil {
@@ -104,8 +101,8 @@ func (g group) create(l limits) (err error) {
 func (g group) createV1(l limits) error {
 	r := &specs.LinuxResources{}
 	if l.CPUMilli > 0 {
-		period, quota, shares := uint64(cpuPeriod), l.quota(), l.shares()
-		r.CPU = &specs.LinuxCPU{Period: &period, Quota: &quota, Shares: &shares}
+		period, shares := uint64(cpuPeriod), l.shares()
+		r.CPU = &specs.LinuxCPU{Period: &period, Shares: &shares}
 	}
 	if l.MemBytes > 0 {
 		r.Memory = &specs.LinuxMemory{Limit: &l.MemBytes}
@@ -126,8 +123,8 @@ func (g group) createV2(l limits) error {
 		// Always all three controllers, so that their counters are there without a limit too.
 		r.CPU, r.Memory, r.Pids = &cgroup2.CPU{}, &cgroup2.Memory{}, &cgroup2.Pids{}
 		if l.CPUMilli > 0 {
-			quota, period, weight := l.quota(), uint64(cpuPeriod), l.weight()
-			r.CPU.Max, r.CPU.Weight = cgroup2.NewCPUMax(&quota, &period), &weight
+			weight := l.weight()
+			r.CPU.Weight = &weight
 		}
 		if l.MemBytes > 0 {
 			r.Memory.Max = &l.MemBytes
@@ -148,33 +145,24 @@ func (g group) createV2(l limits) error {
 	return nil
 }
 
-// add moves a process, all its threads, into the group.
-func (g group) add(pid int) error {
-	if hasV1() {
-		c, err := g.v1()
-		if err == nil {
-			err = c.AddProc(uint64(pid))
-		}
-		if err != nil {
-			return fmt.Errorf("join cgroup %s: %w", g, err)
-		}
+// throttle says what limits the processor time of processes in the groups. The task's first process writes it when it is about
+// to become the task: on the way there it needs some milliseconds, which a small quota would make tenths of seconds.
+func (l limits) throttle(g shim.Groups) shim.Setting {
+	if l.CPUMilli <= 0 {
+		return shim.Setting{}
 	}
-	if unified() == "" {
-		return nil
+	if dir, ok := g["cpu"]; ok {
+		return shim.Setting{File: filepath.Join(dir, "cpu.cfs_quota_us"), Value: strconv.FormatInt(l.quota(), 10)}
 	}
-	c, err := g.v2()
-	if err == nil {
-		err = c.AddProc(uint64(pid))
+	if dir, ok := g["unified"]; ok && cgroups.Mode() == cgroups.Unified {
+		return shim.Setting{File: filepath.Join(dir, "cpu.max"), Value: fmt.Sprintf("%d %d", l.quota(), cpuPeriod)}
 	}
-	if err != nil {
-		return fmt.Errorf("join cgroup %s: %w", g, err)
-	}
-	return nil
+	return shim.Setting{}
 }
 
 // dirs returns the group's directories, by hierarchy: "cpu", "memory" … and "unified". Those that are not there are left out.
-func (g group) dirs() map[string]string {
-	out := make(map[string]string)
+func (g group) dirs() shim.Groups {
+	out := make(shim.Groups)
 	put := func(name, dir string) {
 		if _, err := os.Stat(dir); err == nil {
 			out[name] = dir
@@ -190,82 +178,6 @@ func (g group) dirs() map[string]string {
 		put("unified", filepath.Join(u, string(g)))
 	}
 	return out
-}
-
-// kill ends every process in the group and returns when none is left, or when ctx ends: a process that waits in the kernel
-// for a disk that does not answer cannot be killed.
-func (g group) kill(ctx context.Context) error {
-	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		pids, err := g.pids()
-		if err != nil || len(pids) == 0 {
-			return err
-		}
-		if unified() != "" {
-			if c, err := g.v2(); err == nil {
-				_ = c.Kill() // those it does not reach are killed one by one
-			}
-		}
-		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-		if hasV1() { // a frozen process of version 1 dies only when it is thawed
-			_ = os.WriteFile(filepath.Join(cgroupMount, "freezer", string(g), "freezer.state"), []byte("THAWED"), 0o644)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("kill cgroup %s: processes %v are left: %w", g, pids, ctx.Err())
-		case <-time.After(wait):
-		}
-	}
-}
-
-// pids lists the processes of the group and the groups in it, in any hierarchy.
-func (g group) pids() ([]int, error) {
-	var out []int
-	for _, dir := range g.dirs() {
-		err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-			if errors.Is(err, fs.ErrNotExist) || err == nil && d.Name() != "cgroup.procs" {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			b, err := os.ReadFile(p)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV) {
-				return err
-			}
-			for _, f := range strings.Fields(string(b)) {
-				if pid, err := strconv.Atoi(f); err == nil && pid > 0 {
-					out = append(out, pid)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// oomKills counts the processes that the kernel ended at the group's memory limit.
-func (g group) oomKills() uint64 {
-	file := filepath.Join(cgroupMount, string(g), "memory.events")
-	if hasV1() {
-		file = filepath.Join(cgroupMount, "memory", string(g), "memory.oom_control")
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return 0
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		if v, ok := strings.CutPrefix(s.Text(), "oom_kill "); ok {
-			n, _ := strconv.ParseUint(v, 10, 64)
-			return n
-		}
-	}
-	return 0
 }
 
 // remove deletes the group from every hierarchy. There must be no process in it. One that is not there is no error.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/omegacell/omegacell/agent/drivertest"
+	"github.com/omegacell/omegacell/agent/exec/shim"
 	"github.com/omegacell/omegacell/cellstate"
 )
 
@@ -31,9 +32,10 @@ func TestTaskCanBeMoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(leak)
-	a := drivertest.Task(0)
+	a, hear := saying(t, sh(0, `(echo up >"$SAY"); sleep 100000`)) // a shell of its own writes, so that this one opens nothing
 	a.Env["NAME"] = "value"
 	s := start(t, d, a)
+	hear("up") // until then its loader reads libraries
 	proc := fmt.Sprintf("/proc/%d/", s.PID)
 	read := func(name string) string {
 		b, err := os.ReadFile(proc + name)
@@ -99,7 +101,7 @@ func TestTaskCanBeMoved(t *testing.T) {
 	}
 	want := []string{
 		"GODEBUG=multipathtcp=0", "HOME=" + cfg.DataDir + "/tasks/" + leaf(a.ID) + "/work", "NAME=value",
-		"OMEGACELL_TASK=conform", "PATH=" + defaultPath,
+		"OMEGACELL_TASK=conform", "PATH=" + defaultPath, "SAY=" + a.Env["SAY"],
 	}
 	if got := strings.Split(strings.TrimSuffix(read("environ"), "\x00"), "\x00"); !slices.Equal(got, want) {
 		t.Errorf("environment %q, want %q", got, want)
@@ -128,8 +130,8 @@ func field(text, name string) string {
 }
 
 func shimFDs(t *testing.T, d *Driver, id cellstate.ClaimID) []string {
-	var st state
-	if _, err := readRecord(d.newTask(id).dir.state(), &st); err != nil {
+	var st shim.State
+	if _, err := shim.ReadRecord(d.newTask(id).dir.State(), &st); err != nil {
 		t.Fatal(err)
 	}
 	dir := fmt.Sprintf("/proc/%d/fd/", st.Shim.PID)
@@ -218,7 +220,7 @@ func TestOutOfMemory(t *testing.T) {
 		if s := <-d.Events(); s.Outcome != tt.want || s.ExitCode != tt.code {
 			t.Errorf("%s: %+v, want %s and exit code %d", tt.name, s, tt.want, tt.code)
 		}
-		if d.newTask(a.ID).group.oomKills() == 0 {
+		if d.newTask(a.ID).group.dirs().OOMKills() == 0 {
 			t.Errorf("%s: the kernel killed nothing: this tests nothing", tt.name)
 		}
 	}
@@ -458,40 +460,4 @@ func TestNewSaysWhatIsMissing(t *testing.T) {
 			t.Errorf("%s: left %s %s", tt.name, name, dir)
 		}
 	}
-}
-
-// BenchmarkStart measures a start of a confined task, its end and Forget, and the memory of an idle shim.
-func BenchmarkStart(b *testing.B) {
-	d := open(b, testConfig(b, false))
-	i := uint32(0)
-	var lat []time.Duration
-	for b.Loop() {
-		i++
-		begin := time.Now()
-		start(b, d, drivertest.Task(i))
-		lat = append(lat, time.Since(begin))
-		b.StopTimer()
-		if i == 1 {
-			var st state
-			if _, err := readRecord(d.newTask(drivertest.Task(i).ID).dir.state(), &st); err != nil {
-				b.Fatal(err)
-			}
-			smaps, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", st.Shim.PID))
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Log("shim: " + strings.Join(strings.Fields(string(smaps)), " "))
-		}
-		if err := d.Stop(context.Background(), drivertest.Task(i).ID); err != nil {
-			b.Fatal(err)
-		}
-		<-d.Events()
-		if err := d.Forget(context.Background(), drivertest.Task(i).ID); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-	slices.Sort(lat)
-	b.ReportMetric(float64(lat[len(lat)/2].Microseconds())/1000, "p50-ms")
-	b.ReportMetric(float64(lat[len(lat)*99/100].Microseconds())/1000, "p99-ms")
 }

@@ -15,13 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/omegacell/omegacell/agent"
+	"github.com/omegacell/omegacell/agent/exec/shim"
 	"github.com/omegacell/omegacell/cellstate"
 )
 
 // Config configures a Driver. DataDir is required; a zero in any other field means the default its comment states.
 type Config struct {
 	DataDir      string        // absolute; of this driver alone
-	Shim         []string      // argv that runs [RunShim]; default /proc/self/exe shim
+	Shim         []string      // argv that runs [RunShim]; default cellshim beside the running binary, else that one itself: /proc/self/exe shim
 	CgroupRoot   string        // the group that all tasks' groups are in, of this driver alone; default "omegacell"
 	MaxPIDs      int64         // processes and threads of one task; default 8192
 	LogRetention time.Duration // logs of a forgotten task stay so long after the last line; default 24h
@@ -36,9 +37,6 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if !filepath.IsAbs(c.DataDir) {
 		return c, fmt.Errorf("exec driver: data directory %q is not an absolute path: %w", c.DataDir, cellstate.ErrInvalid)
-	}
-	if len(c.Shim) == 0 {
-		c.Shim = []string{"/proc/self/exe", "shim"}
 	}
 	if c.CgroupRoot == "" {
 		c.CgroupRoot = "omegacell"
@@ -65,6 +63,7 @@ func (c Config) withDefaults() (Config, error) {
 type Driver struct {
 	cfg    Config
 	boot   string
+	groups shim.Groups // the group that all others are in; none where unconfined
 	events chan agent.TaskState
 	done   chan struct{}
 	wg     sync.WaitGroup
@@ -82,7 +81,7 @@ var (
 
 // task is what the driver holds in memory of one task. All of it but busy can be read again from the disk.
 type task struct {
-	dir   taskDir
+	dir   shim.Dir
 	group group
 	log   string          // directory
 	busy  bool            // being started or cleared away: nobody else touches it
@@ -109,6 +108,13 @@ func New(cfg Config) (*Driver, error) {
 			return nil, fmt.Errorf("exec driver: %w", err)
 		}
 	}
+	if len(cfg.Shim) == 0 {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("exec driver: %w", err)
+		}
+		d.cfg.Shim = findShim(filepath.Dir(exe), cfg.DataDir, cfg.Log)
+	}
 	if cfg.Unconfined {
 		cfg.Log.Warn("tasks run unconfined: no namespaces, no cgroups, no limits")
 		return d, nil
@@ -117,6 +123,7 @@ func New(cfg Config) (*Driver, error) {
 		_ = d.removeGroups() // they are in use where another driver of this host runs tasks
 		return nil, fmt.Errorf("exec driver: %w", err)
 	}
+	d.groups = group(cfg.CgroupRoot).dirs()
 	return d, nil
 }
 
@@ -135,7 +142,7 @@ func (d *Driver) probe() error {
 	if err := errors.Join(g.remove(), d.shims().create(limits{})); err != nil {
 		return err
 	}
-	argv := append(append([]string(nil), d.cfg.Shim...), shimProbe)
+	argv := append(append([]string(nil), d.cfg.Shim...), shim.ProbeCommand, shim.Protocol)
 	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{
 		Dir: "/", Env: shimEnv(), Files: []*os.File{nil, nil, nil},
 		Sys: &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC},
@@ -225,7 +232,7 @@ func (d *Driver) Forget(ctx context.Context, id cellstate.ClaimID) error {
 // clear removes the task's cgroup and directory (I11). It can be repeated.
 func (t *task) clear(ctx context.Context) error {
 	if t.group != "" {
-		if err := t.group.kill(ctx); err != nil {
+		if err := t.group.dirs().Kill(ctx); err != nil {
 			return err
 		}
 		if err := t.group.remove(); err != nil {
@@ -238,7 +245,7 @@ func (t *task) clear(ctx context.Context) error {
 		return err
 	}
 	for _, e := range entries {
-		if p := filepath.Join(string(t.dir), e.Name()); p != t.dir.spec() {
+		if p := filepath.Join(string(t.dir), e.Name()); p != t.dir.Spec() {
 			if err := os.RemoveAll(p); err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/omegacell/omegacell/agent/exec/shim"
 	"github.com/omegacell/omegacell/cellstate"
 )
 
@@ -26,7 +27,7 @@ func (d *Driver) logDir(id cellstate.ClaimID) string {
 // LogFiles returns the files that hold a task's output, oldest first; stream is "stdout" or "stderr". Before each rotation
 // the last of them is copied to what becomes the one before it, and cut to nothing.
 func (d *Driver) LogFiles(id cellstate.ClaimID, stream string) ([]string, error) {
-	if !slices.Contains(outputs(), stream) {
+	if !slices.Contains(shim.Outputs(), stream) {
 		return nil, fmt.Errorf("output %q of task %s is neither stdout nor stderr: %w", stream, id, cellstate.ErrInvalid)
 	}
 	entries, err := os.ReadDir(d.logDir(id))
@@ -181,7 +182,7 @@ func (d *Driver) keptLogs() ([]kept, error) {
 func (d *Driver) dropEmptyLogs(dir string) {
 	d.logs.Lock()
 	defer d.logs.Unlock()
-	for _, name := range outputs() {
+	for _, name := range shim.Outputs() {
 		path := filepath.Join(dir, name)
 		if st, err := os.Stat(path); err == nil && st.Size() == 0 {
 			_ = os.Remove(path)

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/omegacell/omegacell/agent/exec/shim"
 )
 
 // Purge ends every task at once, without a stop signal, and removes them, their logs and the driver's cgroups: all that
@@ -40,7 +42,7 @@ func (d *Driver) Purge(ctx context.Context) error {
 		all = errors.Join(all, os.RemoveAll(filepath.Join(d.cfg.DataDir, dir)))
 	}
 	if !d.cfg.Unconfined {
-		all = errors.Join(all, d.shims().kill(ctx), d.removeGroups())
+		all = errors.Join(all, d.shims().dirs().Kill(ctx), d.removeGroups())
 	}
 	if all != nil {
 		return fmt.Errorf("purge tasks: %w", all)
@@ -61,8 +63,8 @@ func (d *Driver) removeGroups() error {
 
 // killTask kills the task; its shim sees the end, records it, and ends too.
 func (d *Driver) killTask(k *task) error {
-	var st state
-	if found, err := readRecord(k.dir.state(), &st); err != nil || !found {
+	var st shim.State
+	if found, err := shim.ReadRecord(k.dir.State(), &st); err != nil || !found {
 		return err
 	}
 	process, err := d.open(st.Task)

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/omegacell/omegacell/agent"
+	"github.com/omegacell/omegacell/agent/exec/shim"
 	"github.com/omegacell/omegacell/cellstate"
 )
 
@@ -21,7 +22,7 @@ func (d *Driver) Recover(ctx context.Context) ([]agent.TaskState, error) {
 	}
 	var out []agent.TaskState
 	for _, e := range entries {
-		dir := taskDir(filepath.Join(d.cfg.DataDir, "tasks", e.Name()))
+		dir := shim.Dir(filepath.Join(d.cfg.DataDir, "tasks", e.Name()))
 		st, found, err := d.recoverTask(ctx, dir)
 		if err != nil {
 			return nil, fmt.Errorf("recover task %s: %w", e.Name(), err)
@@ -34,12 +35,20 @@ func (d *Driver) Recover(ctx context.Context) ([]agent.TaskState, error) {
 	return out, nil
 }
 
-// recoverTask adopts the task of one directory. One that was never let start is cleared away and not found.
-func (d *Driver) recoverTask(ctx context.Context, dir taskDir) (agent.TaskState, bool, error) {
-	var s spec
-	found, err := readRecord(dir.spec(), &s)
+// recoverTask adopts the task of one directory. One that was never let start is cleared away and not found, and so is one
+// whose records were cut short when the host crashed.
+func (d *Driver) recoverTask(ctx context.Context, dir shim.Dir) (agent.TaskState, bool, error) {
+	var s shim.Spec
+	found, err := shim.ReadRecord(dir.Spec(), &s)
+	if err != nil && !shim.Torn(err) {
+		return agent.TaskState{}, false, err
+	}
 	if err != nil || !found {
-		return agent.TaskState{}, false, d.discard(ctx, &task{dir: dir}, err)
+		k := &task{dir: dir}
+		if !d.cfg.Unconfined {
+			k.group = group(filepath.Join(d.cfg.CgroupRoot, filepath.Base(string(dir)))) // see leaf
+		}
+		return agent.TaskState{}, false, d.discard(ctx, k, err)
 	}
 	id, err := cellstate.ParseClaimID(s.ID)
 	if err != nil {
@@ -47,12 +56,12 @@ func (d *Driver) recoverTask(ctx context.Context, dir taskDir) (agent.TaskState,
 	}
 	k := d.newTask(id)
 	k.group = group(s.Cgroup) // as it was started, whatever the configuration says now
-	var st state
-	if found, err = readRecord(dir.state(), &st); err != nil {
+	var st shim.State
+	if found, err = shim.ReadRecord(dir.State(), &st); err != nil && !shim.Torn(err) {
 		return agent.TaskState{}, false, err
 	}
 	if !found {
-		return agent.TaskState{}, false, d.discard(ctx, k, nil)
+		return agent.TaskState{}, false, d.discard(ctx, k, err)
 	}
 	if st.Boot == d.boot {
 		if k.shim, err = d.open(st.Shim); err != nil {
@@ -86,20 +95,20 @@ func (d *Driver) recoverTask(ctx context.Context, dir taskDir) (agent.TaskState,
 	return k.state, true, nil
 }
 
-// discard clears away a task that was never let start, and says why.
+// discard clears away a task that was never let start, or of which nobody can say what it was, and says why.
 func (d *Driver) discard(ctx context.Context, k *task, why error) error {
-	d.cfg.Log.Warn("clear away a task that was not started", zap.String("directory", string(k.dir)), zap.Error(why))
+	d.cfg.Log.Warn("clear away a task that was not started, or whose records are lost", zap.String("directory", string(k.dir)), zap.Error(why))
 	return k.clear(ctx)
 }
 
 // awaitStarted waits, where the agent died while the shim was starting the task, until it has or has ended.
-func awaitStarted(ctx context.Context, k *task, st state) (state, error) {
+func awaitStarted(ctx context.Context, k *task, st shim.State) (shim.State, error) {
 	for st.Task.PID == 0 {
 		over := false
 		if err := withFD(k.shim, func(fd int) error { over = hasEnded(fd); return nil }); err != nil || over {
 			return st, err
 		}
-		if _, err := readRecord(k.dir.state(), &st); err != nil {
+		if _, err := shim.ReadRecord(k.dir.State(), &st); err != nil {
 			return st, err
 		}
 		select {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	osexec "os/exec"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -17,10 +18,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 
 	"github.com/omegacell/omegacell/agent"
+	"github.com/omegacell/omegacell/agent/exec/shim"
 	"github.com/omegacell/omegacell/cellstate"
 )
 
@@ -50,7 +53,7 @@ func (d *Driver) Start(ctx context.Context, t agent.Task) (agent.TaskState, erro
 	if old != nil {
 		err = old.clear(ctx)
 	}
-	var st state
+	var st shim.State
 	if err == nil {
 		st, err = d.launch(ctx, k, s, limits{t.Resources.CPUMilli, t.Resources.MemBytes, d.cfg.MaxPIDs})
 	}
@@ -70,7 +73,7 @@ func (d *Driver) Start(ctx context.Context, t agent.Task) (agent.TaskState, erro
 }
 
 func (d *Driver) newTask(id cellstate.ClaimID) *task {
-	k := &task{dir: taskDir(filepath.Join(d.cfg.DataDir, "tasks", leaf(id))), log: d.logDir(id)}
+	k := &task{dir: shim.Dir(filepath.Join(d.cfg.DataDir, "tasks", leaf(id))), log: d.logDir(id)}
 	if !d.cfg.Unconfined {
 		k.group = group(filepath.Join(d.cfg.CgroupRoot, leaf(id)))
 	}
@@ -78,20 +81,20 @@ func (d *Driver) newTask(id cellstate.ClaimID) *task {
 }
 
 // specOf makes the shim's specification of a task and checks what can be checked before anything is made.
-func (d *Driver) specOf(t agent.Task, k *task) (*spec, error) {
-	s := &spec{
+func (d *Driver) specOf(t agent.Task, k *task) (*shim.Spec, error) {
+	s := &shim.Spec{
 		ID: t.ID.String(), Restart: t.Restart, Argv: t.Spec.Command, Dir: t.Spec.Dir, StopGrace: t.Spec.StopGrace,
 		LogDir: k.log, LogBytes: t.Spec.Logs.MaxBytes, LogFiles: int(t.Spec.Logs.Files),
 		Cgroup: string(k.group), Unconfined: d.cfg.Unconfined, Shim: d.cfg.Shim,
 	}
-	bad := func(format string, args ...any) (*spec, error) {
+	bad := func(format string, args ...any) (*shim.Spec, error) {
 		return nil, fmt.Errorf(format+": %w", append(args, cellstate.ErrInvalid)...)
 	}
 	if len(s.Argv) == 0 || s.Argv[0] == "" {
 		return bad("no command")
 	}
 	if s.Dir == "" {
-		s.Dir = k.dir.work()
+		s.Dir = k.dir.Work()
 	} else if !filepath.IsAbs(s.Dir) {
 		return bad("working directory %q is not an absolute path", s.Dir)
 	}
@@ -125,7 +128,7 @@ func (d *Driver) specOf(t agent.Task, k *task) (*spec, error) {
 }
 
 // environment returns what a task is given: what the agent says, and what programs cannot do without.
-func environment(given map[string]string, as *account, dir string) []string {
+func environment(given map[string]string, as *shim.Account, dir string) []string {
 	home := dir
 	if as != nil && as.Home != "" {
 		home = as.Home
@@ -149,7 +152,7 @@ func environment(given map[string]string, as *account, dir string) []string {
 }
 
 // lookupUser finds an account by name or number.
-func lookupUser(name string) (*account, error) {
+func lookupUser(name string) (*shim.Account, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		var byID error
@@ -161,7 +164,7 @@ func lookupUser(name string) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &account{Home: u.HomeDir}
+	a := &shim.Account{Home: u.HomeDir}
 	var errs [2]error
 	a.UID, errs[0] = strconv.Atoi(u.Uid)
 	a.GID, errs[1] = strconv.Atoi(u.Gid)
@@ -173,13 +176,14 @@ func lookupUser(name string) (*account, error) {
 	return a, errors.Join(errs[:]...)
 }
 
-// launch makes the task's directories and cgroup, starts its shim and waits until the task runs. On an error nothing is left.
-func (d *Driver) launch(ctx context.Context, k *task, s *spec, l limits) (st state, err error) {
+// launch starts the task's shim, makes the task's directories and cgroup and waits until the task runs. On an error nothing
+// is left.
+func (d *Driver) launch(ctx context.Context, k *task, s *shim.Spec, l limits) (st shim.State, err error) {
 	if err := os.Mkdir(string(k.dir), 0o711); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			err = fmt.Errorf("%w: something of it is left that was not recovered", err)
 		}
-		return state{}, err
+		return shim.State{}, err
 	}
 	defer func() {
 		if err != nil {
@@ -194,138 +198,178 @@ func (d *Driver) launch(ctx context.Context, k *task, s *spec, l limits) (st sta
 			d.dropEmptyLogs(k.log)
 		}
 	}()
-	if err := d.makeDirs(k, s); err != nil {
-		return state{}, err
+	c, err := d.startShim(k)
+	if err != nil {
+		return shim.State{}, err
 	}
-	if err := writeRecord(k.dir.spec(), s); err != nil {
-		return state{}, err
+	defer c.hangUp()
+	// The shim comes up while the rest is made. Until it is told to go on it does nothing, and ends if this process does.
+	if err = d.prepare(k, s, l); err == nil {
+		st, err = d.handshake(ctx, k, c)
 	}
-	if !s.Unconfined {
-		if err := k.group.create(l); err != nil {
-			return state{}, err
-		}
+	if err != nil {
+		_ = syscall.Kill(c.pid, syscall.SIGKILL)
+		_, _ = syscall.Wait4(c.pid, nil, 0, nil)
+		return shim.State{}, errors.Join(err, d.killRest(context.Background(), k))
 	}
-	return d.startShim(ctx, k)
+	return st, nil
 }
 
-func (d *Driver) makeDirs(k *task, s *spec) error {
+// prepare makes what the shim finds when it goes on.
+func (d *Driver) prepare(k *task, s *shim.Spec, l limits) error {
+	if err := d.makeDirs(k, s); err != nil {
+		return err
+	}
+	if !s.Unconfined {
+		s.Groups = d.groups.Sub(filepath.Base(string(k.group)))
+		s.Throttle = l.throttle(s.Groups)
+	}
+	if err := shim.WriteRecord(k.dir.Spec(), s); err != nil {
+		return err
+	}
+	if s.Unconfined {
+		return nil
+	}
+	return k.group.create(l)
+}
+
+func (d *Driver) makeDirs(k *task, s *shim.Spec) error {
 	d.logs.RLock()
 	defer d.logs.RUnlock()
 	if err := os.MkdirAll(k.log, 0o711); err != nil {
 		return err
 	}
 	// Made now, so that they are there, in whatever the task writes first, and are not swept.
-	for _, name := range outputs() {
+	for _, name := range shim.Outputs() {
 		f, err := os.OpenFile(filepath.Join(k.log, name), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 		if err != nil {
 			return err
 		}
 		f.Close()
 	}
-	for _, dir := range []string{k.dir.root(), k.dir.work()} {
+	for _, dir := range []string{k.dir.Root(), k.dir.Work()} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return err
 		}
 	}
 	if s.User != nil {
-		return os.Chown(k.dir.work(), s.User.UID, s.User.GID)
+		return os.Chown(k.dir.Work(), s.User.UID, s.User.GID)
 	}
 	return nil
 }
 
 // shimEnv keeps the shim small: it has next to nothing to do.
 func shimEnv() []string {
-	return []string{"GOMAXPROCS=1", "GOGC=10", "PATH=" + defaultPath}
+	return []string{"GOMAXPROCS=1", "GOGC=10", "GODEBUG=containermaxprocs=0,updatemaxprocs=0", "PATH=" + defaultPath}
 }
 
-// startShim starts the shim, records it, lets it go on, and takes its answer.
-func (d *Driver) startShim(ctx context.Context, k *task) (state, error) {
-	var files [5]*os.File // to and from the shim: each pipe's two ends, and its log
-	defer func() {
-		for _, f := range files {
-			if f != nil {
-				f.Close()
-			}
-		}
-	}()
+// RunShim is the hidden subcommand of the agent's binary that runs a task. It returns the exit code.
+func RunShim(args []string) int { return shim.Run(args) }
+
+// findShim returns the argv of the shim to use: cellshim beside the running binary if it is of the same make, for it starts in a
+// fraction of the time and memory; else the running binary itself. What is used is a copy in the data directory, so that it
+// stays what it is while the one beside the binary is replaced by a newer one.
+func findShim(binaries, dataDir string, log *zap.Logger) []string {
+	self := []string{"/proc/self/exe", "shim"}
+	beside := filepath.Join(binaries, "cellshim")
+	content, err := os.ReadFile(beside)
+	if errors.Is(err, fs.ErrNotExist) {
+		return self
+	}
+	small := filepath.Join(dataDir, "cellshim")
+	var out []byte
+	if err == nil {
+		err = renameio.WriteFile(small, content, 0o755, renameio.WithTempDir(dataDir))
+	}
+	if err == nil {
+		out, err = osexec.Command(small, shim.ProbeCommand, shim.Protocol).CombinedOutput()
+	}
+	if err != nil {
+		log.Warn("cellshim is not used", zap.String("path", beside), zap.Error(err), zap.ByteString("output", out))
+		return self
+	}
+	return []string{small}
+}
+
+// child is a shim that was started, and the pipes to and from it.
+type child struct {
+	pid      int
+	to, from *os.File
+}
+
+func (c *child) hangUp() {
+	c.to.Close()
+	c.from.Close()
+}
+
+// startShim starts the shim, which waits.
+func (d *Driver) startShim(k *task) (*child, error) {
+	var theirs [3]*os.File // its descriptors 0, 1 and 2
+	c := new(child)
 	var errs [3]error
-	files[0], files[1], errs[0] = os.Pipe()
-	files[2], files[3], errs[1] = os.Pipe()
-	files[4], errs[2] = os.OpenFile(k.dir.shimLog(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err := errors.Join(errs[:]...); err != nil {
-		return state{}, err
+	theirs[0], c.to, errs[0] = os.Pipe()
+	c.from, theirs[1], errs[1] = os.Pipe()
+	theirs[2], errs[2] = os.OpenFile(k.dir.Log(), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	err := errors.Join(errs[:]...)
+	if err == nil {
+		err = shim.CloseOnExec()
 	}
-	if err := closeOnExec(); err != nil {
-		return state{}, err
+	if err == nil {
+		// Out of the agent's own groups, so that stopping its service does not reach the shim.
+		argv := append(append([]string(nil), d.cfg.Shim...), shim.TaskCommand, string(k.dir))
+		c.pid, err = d.groups.Sub(shims).Spawn(argv, &syscall.ProcAttr{
+			Dir: "/", Env: shimEnv(), Files: []uintptr{theirs[0].Fd(), theirs[1].Fd(), theirs[2].Fd()},
+			Sys: &syscall.SysProcAttr{Setsid: true},
+		})
 	}
-	argv := append(append([]string(nil), d.cfg.Shim...), shimTask, string(k.dir))
-	p, err := os.StartProcess(argv[0], argv, &os.ProcAttr{
-		Dir: "/", Env: shimEnv(), Files: []*os.File{files[0], files[3], files[4]}, Sys: &syscall.SysProcAttr{Setsid: true},
-	})
+	for _, f := range theirs {
+		f.Close() // of a nil file it does nothing
+	}
 	if err != nil {
-		return state{}, fmt.Errorf("start the shim: %w", err)
+		c.hangUp()
+		return nil, fmt.Errorf("start the shim: %w", err)
 	}
-	files[0].Close()
-	files[3].Close()
-	st, err := d.handshake(ctx, k, p, files[1], files[2])
-	if err != nil {
-		_ = p.Kill()
-		_, _ = p.Wait()
-		return state{}, errors.Join(err, d.killRest(context.Background(), k))
-	}
-	return st, p.Release()
+	return c, nil
 }
 
-func (d *Driver) handshake(ctx context.Context, k *task, p *os.Process, to, from *os.File) (state, error) {
-	who, err := processOf(p.Pid)
+// handshake records the shim, lets it go on, and takes its answer.
+func (d *Driver) handshake(ctx context.Context, k *task, c *child) (shim.State, error) {
+	who, err := shim.ProcessOf(c.pid)
 	if err != nil {
-		return state{}, err
+		return shim.State{}, err
 	}
-	if k.shim, err = openPidfd(p.Pid); err != nil {
-		return state{}, err
+	if k.shim, err = openPidfd(c.pid); err != nil {
+		return shim.State{}, err
 	}
-	if !d.cfg.Unconfined {
-		// Out of the agent's own groups, so that stopping its service does not reach the shim.
-		if err := d.shims().add(p.Pid); err != nil {
-			return state{}, err
-		}
+	if err := shim.WriteRecord(k.dir.State(), shim.State{Boot: d.boot, Shim: who}); err != nil {
+		return shim.State{}, err
 	}
-	if err := writeRecord(k.dir.state(), state{Boot: d.boot, Shim: who}); err != nil {
-		return state{}, err
+	if _, err := c.to.Write([]byte{'g'}); err != nil {
+		return shim.State{}, fmt.Errorf("the shim has ended: %s", k.shimSaid())
 	}
-	if _, err := to.Write([]byte{'g'}); err != nil {
-		return state{}, fmt.Errorf("the shim has ended: %s", k.shimSaid())
-	}
-	cancelled := context.AfterFunc(ctx, func() { _ = from.SetReadDeadline(time.Unix(1, 0)) })
+	cancelled := context.AfterFunc(ctx, func() { _ = c.from.SetReadDeadline(time.Unix(1, 0)) })
 	defer cancelled()
-	b, err := io.ReadAll(io.LimitReader(from, 1<<20))
+	b, err := io.ReadAll(io.LimitReader(c.from, 1<<20))
 	if err != nil {
-		return state{}, errors.Join(ctx.Err(), err)
+		return shim.State{}, errors.Join(ctx.Err(), err)
 	}
-	var a answer
+	var a shim.Answer
 	if err := json.Unmarshal(bytes.TrimSpace(b), &a); err != nil {
-		return state{}, fmt.Errorf("the shim has ended: %s", k.shimSaid())
+		return shim.State{}, fmt.Errorf("the shim has ended: %s", k.shimSaid())
 	}
 	if a.Error != "" {
-		return state{}, errors.New(a.Error)
+		return shim.State{}, errors.New(a.Error)
 	}
 	return a.State, nil
 }
 
-// closeOnExec keeps what this process inherited from whoever started it from what it starts itself. The descriptors that
-// are meant for a child are passed on one by one.
-func closeOnExec() error {
-	if err := unix.CloseRange(3, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("close_range (Linux 5.11): %w", err)
-	}
-	return nil
-}
+// shims is the name of the group of all shims.
+const shims = "shims"
 
-// shims is the group of all shims.
-func (d *Driver) shims() group { return group(filepath.Join(d.cfg.CgroupRoot, "shims")) }
+func (d *Driver) shims() group { return group(filepath.Join(d.cfg.CgroupRoot, shims)) }
 
 // shimSaid returns the end of what the shim wrote on its standard error.
 func (k *task) shimSaid() string {
-	b, _ := os.ReadFile(k.dir.shimLog())
+	b, _ := os.ReadFile(k.dir.Log())
 	return strings.TrimSpace(string(b[max(0, len(b)-2000):]))
 }

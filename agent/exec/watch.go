@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/omegacell/omegacell/agent"
+	"github.com/omegacell/omegacell/agent/exec/shim"
 	"github.com/omegacell/omegacell/cellstate"
 )
 
@@ -99,32 +100,32 @@ func reap(pidfd *os.File) {
 }
 
 // outcome returns how a task ended whose shim is gone. If the shim did not say, what is left of the task is killed first.
-func (d *Driver) outcome(ctx context.Context, k *task) (result, error) {
-	var r result
-	found, err := readRecord(k.dir.result(), &r)
+func (d *Driver) outcome(ctx context.Context, k *task) (shim.Result, error) {
+	var r shim.Result
+	found, err := shim.ReadRecord(k.dir.Result(), &r)
 	if err != nil || found {
 		return r, err
 	}
 	if err := d.killRest(ctx, k); err != nil {
 		return r, err
 	}
-	r = result{
+	r = shim.Result{
 		Outcome: cellstate.OutcomeLost, EndedAt: cellstate.InstantOf(d.cfg.Now()),
 		Message: "its shim is gone and nobody saw how it ended",
 	}
 	if said := k.shimSaid(); said != "" {
 		r.Message += ": " + said
 	}
-	return r, writeRecord(k.dir.result(), r)
+	return r, shim.KeepRecord(k.dir.Result(), r)
 }
 
 // killRest ends what a lost shim left of its task.
 func (d *Driver) killRest(ctx context.Context, k *task) error {
 	if k.group != "" {
-		return k.group.kill(ctx)
+		return k.group.dirs().Kill(ctx)
 	}
-	var st state
-	if _, err := readRecord(k.dir.state(), &st); err != nil || st.Task.PID == 0 || st.Boot != d.boot {
+	var st shim.State
+	if _, err := shim.ReadRecord(k.dir.State(), &st); err != nil || st.Task.PID == 0 || st.Boot != d.boot {
 		return err
 	}
 	pidfd, err := d.open(st.Task)
@@ -137,7 +138,7 @@ func (d *Driver) killRest(ctx context.Context, k *task) error {
 }
 
 // open returns a handle of exactly that process, or nil if it has ended.
-func (d *Driver) open(p process) (*os.File, error) {
+func (d *Driver) open(p shim.Process) (*os.File, error) {
 	f, err := openPidfd(p.PID)
 	if errors.Is(err, unix.ESRCH) {
 		return nil, nil
@@ -146,7 +147,7 @@ func (d *Driver) open(p process) (*os.File, error) {
 		return nil, err
 	}
 	// With the handle open the PID cannot change hands: what /proc says now is about the handle's process.
-	now, err := processOf(p.PID)
+	now, err := shim.ProcessOf(p.PID)
 	gone := err != nil || now != p
 	_ = withFD(f, func(fd int) error { gone = gone || hasEnded(fd); return nil })
 	if gone {
@@ -156,7 +157,7 @@ func (d *Driver) open(p process) (*os.File, error) {
 	return f, nil
 }
 
-func ended(st agent.TaskState, r result) agent.TaskState {
+func ended(st agent.TaskState, r shim.Result) agent.TaskState {
 	st.Phase, st.PID = cellstate.PhaseEnded, 0
 	st.Outcome, st.ExitCode, st.Signal, st.Message, st.EndedAt = r.Outcome, r.ExitCode, r.Signal, r.Message, r.EndedAt
 	return st

@@ -1,4 +1,4 @@
-package exec
+package shim
 
 import (
 	"bytes"
@@ -23,11 +23,11 @@ const ready = 'R'
 // start makes the task's first process, in its namespaces and cgroup, and returns when it has become the task. On an error
 // nothing of it is left running.
 func (s *shim) start() error {
-	found, err := readRecord(s.dir.spec(), &s.spec)
+	found, err := ReadRecord(s.dir.Spec(), &s.spec)
 	if err != nil || !found {
 		return fmt.Errorf("no task specification in %s: %w", s.dir, err)
 	}
-	if _, err := readRecord(s.dir.state(), &s.state); err != nil {
+	if _, err := ReadRecord(s.dir.State(), &s.state); err != nil {
 		return err
 	}
 	goRead, goWrite, err := os.Pipe()
@@ -46,7 +46,7 @@ func (s *shim) start() error {
 	}
 	defer null.Close()
 
-	attr := &syscall.SysProcAttr{Setsid: true}
+	attr := &syscall.SysProcAttr{Setsid: true, PidFD: &s.task}
 	if s.spec.Unconfined {
 		// What the task leaves behind becomes this process's child, to be found and killed.
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -55,45 +55,57 @@ func (s *shim) start() error {
 	} else {
 		attr.Cloneflags = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC
 	}
-	argv := append(append([]string(nil), s.spec.Shim...), shimInit, string(s.dir))
-	s.init, err = os.StartProcess(argv[0], argv, &os.ProcAttr{
-		Dir: "/", Env: os.Environ(), Files: []*os.File{goRead, null, errWrite}, Sys: attr,
+	argv := append(append([]string(nil), s.spec.Shim...), initCommand, string(s.dir))
+	pid, err := s.spec.Groups.Spawn(argv, &syscall.ProcAttr{
+		Dir: "/", Env: os.Environ(), Files: []uintptr{goRead.Fd(), null.Fd(), errWrite.Fd()}, Sys: attr,
 	})
 	goRead.Close()
 	errWrite.Close()
+	if errors.Is(err, syscall.E2BIG) { // not the arguments, which are short: there is no room for them
+		return s.tooSmall()
+	}
 	if err != nil {
 		return fmt.Errorf("start the task's namespaces: %w", err)
 	}
-	if err := s.release(goWrite, errRead); err != nil {
-		_ = s.init.Kill()
-		_, _ = s.init.Wait()
-		if !s.spec.Unconfined && group(s.spec.Cgroup).oomKills() > 0 {
-			return fmt.Errorf("the memory limit is too small to start %s", s.spec.Argv[0])
+	s.catch() // while that one comes up
+	if err := s.release(pid, goWrite, errRead); err != nil {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		_, _ = wait(pid)
+		if !s.spec.Unconfined && s.spec.Groups.OOMKills() > 0 {
+			return s.tooSmall()
 		}
 		return err
 	}
 	go func() {
-		ps, err := s.init.Wait()
+		ws, err := wait(pid)
 		if err != nil {
-			panic(fmt.Sprintf("exec: wait for our own child %d: %v", s.state.Task.PID, err))
+			panic(fmt.Sprintf("shim: wait for our own child %d: %v", pid, err))
 		}
-		s.ended <- ps
+		s.ended <- ws
 	}()
 	return nil
 }
 
-// release lets the process, which waits, go on inside the task's cgroup, once it is recorded.
-func (s *shim) release(goWrite, errRead *os.File) (err error) {
-	if s.state.Task, err = processOf(s.init.Pid); err != nil {
-		return err
-	}
-	if !s.spec.Unconfined {
-		if err := group(s.spec.Cgroup).add(s.init.Pid); err != nil {
-			return err
+// wait waits for a child's end. Until it is over, the PID is that child's.
+func wait(pid int) (ws syscall.WaitStatus, err error) {
+	for {
+		if _, err = syscall.Wait4(pid, &ws, 0, nil); !errors.Is(err, syscall.EINTR) {
+			return ws, err
 		}
 	}
+}
+
+func (s *shim) tooSmall() error {
+	return fmt.Errorf("the memory limit is too small to start %s", s.spec.Argv[0])
+}
+
+// release lets the process, which waits, go on, once it is recorded.
+func (s *shim) release(pid int, goWrite, errRead *os.File) (err error) {
+	if s.state.Task, err = ProcessOf(pid); err != nil {
+		return err
+	}
 	s.state.StartedAt = cellstate.InstantOf(time.Now())
-	if err := writeRecord(s.dir.state(), s.state); err != nil {
+	if err := WriteRecord(s.dir.State(), s.state); err != nil {
 		return err
 	}
 	if _, err := goWrite.Write([]byte{'g'}); err != nil {

@@ -1,4 +1,4 @@
-package exec
+package shim
 
 import (
 	"bufio"
@@ -12,12 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// cgroupsAt is where every host has its cgroup hierarchies mounted.
+const cgroupsAt = "/sys/fs/cgroup"
+
 // makeRoot gives the process's mount namespace a root of its own at dir: the host's root, and each of its mounted file
 // systems as a single bind at its usual place; /proc, /dev/pts, /dev/shm new and empty; of the cgroups only the task's own.
 //
 // A checkpoint knows each bind by its place and finds it again on another host. It could not do so with the namespace's
 // copies of all mounts, propagation and stacks included. See mount_namespaces(7), pivot_root(2).
-func makeRoot(dir string, cgroups map[string]string) error {
+func makeRoot(dir string, cgroups Groups) error {
 	host, err := hostMounts()
 	if err != nil {
 		return err
@@ -97,17 +100,17 @@ func (m *mounter) bind(from, at string, flags uintptr) {
 
 // cgroups shows the task its own groups at the places of the hierarchies' roots. So its limits can be read, as language
 // runtimes do, at paths that are the same on every host.
-func (m *mounter) cgroups(dirs map[string]string, flags uintptr) {
-	if len(dirs) == 0 || !m.exists(cgroupMount) {
+func (m *mounter) cgroups(dirs Groups, flags uintptr) {
+	if len(dirs) == 0 || !m.exists(cgroupsAt) {
 		return
 	}
-	if !hasV1() {
-		m.bind(dirs["unified"], cgroupMount, flags)
+	if len(dirs) == 1 && dirs[unified] != "" {
+		m.bind(dirs[unified], cgroupsAt, flags)
 		return
 	}
-	m.mount("tmpfs", cgroupMount, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=64k")
+	m.mount("tmpfs", cgroupsAt, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=64k")
 	for _, name := range slices.Sorted(maps.Keys(dirs)) {
-		at := filepath.Join(cgroupMount, name)
+		at := filepath.Join(cgroupsAt, name)
 		if m.err == nil {
 			m.err = os.Mkdir(filepath.Join(m.root, at), 0o755)
 		}

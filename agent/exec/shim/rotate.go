@@ -1,4 +1,4 @@
-package exec
+package shim
 
 import (
 	"errors"
@@ -19,8 +19,8 @@ const (
 	rotationSlow = time.Second            // the same where the kernel gives no more inotify instances
 )
 
-// outputs are the names of a task's output files.
-func outputs() []string { return []string{"stdout", "stderr"} }
+// Outputs are the names of a task's output files.
+func Outputs() []string { return []string{"stdout", "stderr"} }
 
 // rotation keeps the output files of a task near its limit: a full one is copied to an older file and truncated, so that the
 // task keeps the file that it has open. What it writes in the instant between the two is lost, and what it writes between
@@ -62,7 +62,7 @@ func (r *rotation) run() {
 
 // arm makes the next write to an output file an event, and only that one.
 func (r *rotation) arm(inotify *os.File) bool {
-	for _, name := range outputs() {
+	for _, name := range Outputs() {
 		_, err := unix.InotifyAddWatch(int(inotify.Fd()), filepath.Join(r.dir, name), unix.IN_MODIFY|unix.IN_ONESHOT)
 		if err != nil {
 			return false
@@ -75,7 +75,7 @@ func (r *rotation) arm(inotify *os.File) bool {
 func (r *rotation) look() (grown bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i, name := range outputs() {
+	for i, name := range Outputs() {
 		path := filepath.Join(r.dir, name)
 		st, e := os.Stat(path)
 		if e != nil {

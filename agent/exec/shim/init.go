@@ -1,4 +1,4 @@
-package exec
+package shim
 
 import (
 	"errors"
@@ -13,15 +13,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// becomeTask runs inside the task's namespaces, as PID 1 there: it waits until it is in its cgroup, makes the task's view of
+// becomeTask runs inside the task's namespaces, as PID 1 there: it waits until it is recorded, makes the task's view of
 // the host, opens its output, and replaces itself by the task. It returns only an error.
-func becomeTask(dir taskDir) error {
+func becomeTask(dir Dir) error {
 	runtime.LockOSThread()
 	if n, _ := os.Stdin.Read(make([]byte, 1)); n != 1 {
 		return errors.New("the shim has ended")
 	}
-	var s spec
-	if found, err := readRecord(dir.spec(), &s); err != nil || !found {
+	var s Spec
+	if found, err := ReadRecord(dir.Spec(), &s); err != nil || !found {
 		return fmt.Errorf("no task specification in %s: %w", dir, err)
 	}
 	// Errors go to the shim through what is now descriptor 2; the pipe ends when the task takes over.
@@ -30,13 +30,20 @@ func becomeTask(dir taskDir) error {
 		return err
 	}
 	os.Stderr = os.NewFile(uintptr(shim), "shim")
+	throttle := func() error { return nil }
 	if !s.Unconfined {
-		if err := makeRoot(dir.root(), group(s.Cgroup).dirs()); err != nil {
+		if throttle, err = s.Throttle.open(); err != nil {
+			return err
+		}
+		if err := makeRoot(dir.Root(), s.Groups); err != nil {
 			return err
 		}
 	}
 	// Inside the new root: a file opened outside it could not be found again by a checkpoint.
 	if err := openOutput(&s); err != nil {
+		return err
+	}
+	if err := throttle(); err != nil {
 		return err
 	}
 	unix.Umask(0o022)
@@ -49,8 +56,23 @@ func becomeTask(dir taskDir) error {
 	return execTask(&s, shim)
 }
 
+// open opens the file, which is out of sight in the task's root, and returns what writes it.
+func (s Setting) open() (write func() error, err error) {
+	if s.File == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(s.File, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := f.WriteString(s.Value)
+		return errors.Join(err, f.Close())
+	}, nil
+}
+
 // openOutput makes descriptors 0, 1 and 2 the task's. They are made for its user, who may not be able to open them.
-func openOutput(s *spec) error {
+func openOutput(s *Spec) error {
 	open := func(fd int, path string, flags int) error {
 		f, err := unix.Open(path, flags|unix.O_CLOEXEC, 0o640)
 		if err != nil {
@@ -71,7 +93,7 @@ func openOutput(s *spec) error {
 	)
 }
 
-func becomeUser(a *account) error {
+func becomeUser(a *Account) error {
 	if a == nil {
 		return nil
 	}
@@ -82,7 +104,7 @@ func becomeUser(a *account) error {
 }
 
 // execTask replaces the process by the task's command, which it looks up as a shell would.
-func execTask(s *spec, shim int) error {
+func execTask(s *Spec, shim int) error {
 	name := s.Argv[0]
 	candidates := []string{name}
 	if !strings.Contains(name, "/") {
