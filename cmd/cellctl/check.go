@@ -39,7 +39,7 @@ func (t *tool) checkCmd() *cobra.Command {
 		}),
 	}
 	invariants.Flags().Int64Var(&from, "from-rev", 0, "begin with the revision `N`; 0 is the oldest that is retained")
-	cmd.AddCommand(invariants)
+	cmd.AddCommand(invariants, t.perfCmd())
 	return cmd
 }
 

@@ -43,7 +43,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("OMEGACELL_CELL", strings.TrimSuffix(filepath.Base(e.WorkDir), ".txtar"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"seed": seed, "code": code, "etcd": ownEtcd, "compact": compact, "agent": agent},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"seed": seed, "code": code, "etcd": ownEtcd, "compact": compact, "agent": agent, "keys": keys},
 	})
 }
 
@@ -80,6 +80,27 @@ func code(ts *testscript.TestScript, _ bool, args []string) {
 	err = ts.Exec(args[1], args[2:]...)
 	if !errors.As(err, &exit) || exit.ExitCode() != want {
 		ts.Fatalf("%q: %v, want exit code %d", args[1:], err, want)
+	}
+}
+
+// keys N waits until etcd holds N keys; "some" stands for any number but none.
+func keys(ts *testscript.TestScript, _ bool, args []string) {
+	c := client(ts)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		resp, err := c.Get(ctx, "\x00", clientv3.WithFromKey(), clientv3.WithCountOnly())
+		ts.Check(err)
+		if n := resp.Count; fmt.Sprint(n) == args[0] || args[0] == "some" && n > 0 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			ts.Fatalf("etcd never held %s keys: %d", args[0], resp.Count)
+		}
 	}
 }
 
