@@ -61,8 +61,8 @@ deps: ## as root on Debian, install the packages that the tests need
 	 else for c in gcc protoc; do command -v $$c >/dev/null || echo "not root on Debian: install $$c yourself"; done; fi
 
 .PHONY: bench
-bench: ## run the benchmarks beside the code
-	go test -run '^$$' -bench . -benchmem ./...
+bench: ## measure everything and write it into integration/README.md; BENCH=regexp: only these steps
+	go run ./integration/record -run '$(BENCH)' $(BENCHFLAGS)
 
 .PHONY: clean
 clean: ## remove what was built

@@ -23,7 +23,7 @@ import (
 
 // cell is the cell of one test: its processes, and the test's own view of it.
 type cell struct {
-	t        *testing.T
+	t        testing.TB
 	tag      string // its name, also in the environment of its tasks, and in the names of its cgroups and directories
 	dir      string
 	endpoint string // of etcd's clients
@@ -33,7 +33,7 @@ type cell struct {
 }
 
 // newCell makes a cell without processes. At the end of the test nothing of it may be left on the host.
-func newCell(t *testing.T) *cell {
+func newCell(t testing.TB) *cell {
 	t.Helper()
 	needRoot(t)
 	c := &cell{t: t, tag: fmt.Sprintf("it-%d-%s", os.Getpid(), strings.ToLower(strings.TrimPrefix(t.Name(), "Test")))}
@@ -233,7 +233,7 @@ func (c *cell) sketch() string {
 }
 
 // dial returns a plain etcd client.
-func dial(t *testing.T, endpoint string) *clientv3.Client {
+func dial(t testing.TB, endpoint string) *clientv3.Client {
 	t.Helper()
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: []string{endpoint}, DialTimeout: patience, Logger: zap.NewNop(), MaxCallSendMsgSize: 32 << 20,
@@ -245,7 +245,7 @@ func dial(t *testing.T, endpoint string) *clientv3.Client {
 	return client
 }
 
-func openStore(t *testing.T, client *clientv3.Client, cell string) cellstate.Store {
+func openStore(t testing.TB, client *clientv3.Client, cell string) cellstate.Store {
 	t.Helper()
 	s, err := etcdstore.New(etcdstore.Config{Client: client, Cell: cell})
 	if err != nil {
@@ -255,9 +255,17 @@ func openStore(t *testing.T, client *clientv3.Client, cell string) cellstate.Sto
 }
 
 // startMirror runs a mirror until the test ends.
-func startMirror(t *testing.T, s cellstate.Store) *mirror.Mirror {
+func startMirror(t testing.TB, s cellstate.Store) *mirror.Mirror {
 	t.Helper()
-	m, err := mirror.New(mirror.Config{Store: s, Now: now})
+	m, stop := runMirror(t, s)
+	t.Cleanup(stop)
+	return m
+}
+
+// runMirror runs a mirror until it is stopped. It indexes the claims of these schedulers; of all, where none is named.
+func runMirror(t testing.TB, s cellstate.Store, schedulers ...string) (m *mirror.Mirror, stop func()) {
+	t.Helper()
+	m, err := mirror.New(mirror.Config{Store: s, Now: now, Schedulers: schedulers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,11 +275,10 @@ func startMirror(t *testing.T, s cellstate.Store) *mirror.Mirror {
 		defer close(ended)
 		_ = m.Run(ctx) // it returns ctx's error
 	}()
-	t.Cleanup(func() {
+	return m, func() {
 		cancel()
 		<-ended
-	})
-	return m
+	}
 }
 
 func now() cellstate.Instant { return cellstate.InstantOf(time.Now()) }

@@ -90,7 +90,7 @@ var helloLines = func() (all []string) {
 	return all
 }()
 
-func wantLines(t *testing.T, what, text string, lines []string) {
+func wantLines(t testing.TB, what, text string, lines []string) {
 	t.Helper()
 	for _, re := range lines {
 		if !regexp.MustCompile(re).MatchString(text) {
@@ -100,7 +100,7 @@ func wantLines(t *testing.T, what, text string, lines []string) {
 }
 
 // shell runs a line as a user would type it, which has to succeed, and returns what it prints.
-func shell(t *testing.T, dir, line string) string {
+func shell(t testing.TB, dir, line string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
 	cmd.Dir, cmd.WaitDelay = dir, time.Second

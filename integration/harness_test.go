@@ -40,7 +40,7 @@ var build = sync.OnceValue(func() error {
 })
 
 // binary returns the path of one of the repository's binaries.
-func binary(t *testing.T, name string) string {
+func binary(t testing.TB, name string) string {
 	t.Helper()
 	if err := build(); err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func binary(t *testing.T, name string) string {
 }
 
 // needRoot skips a test that runs confined tasks where nobody may.
-func needRoot(t *testing.T) {
+func needRoot(t testing.TB) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: namespaces and cgroups")
@@ -61,7 +61,7 @@ var ports atomic.Int64
 
 // freeAddr returns a loopback address that nobody listens on. Its port is below those that the kernel gives to outgoing
 // connections (ip(7), ip_local_port_range): one of them could take it while a member that is to come back is away.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	for range 1000 {
 		port := 12000 + (int64(os.Getpid())*61+ports.Add(1))%20000
@@ -79,7 +79,7 @@ func freeAddr(t *testing.T) string {
 }
 
 // eventually asks again and again, where no event tells, until ok.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !comesWithin(patience, ok) {
 		t.Fatalf("never came: %s", what)
@@ -98,7 +98,7 @@ func comesWithin(d time.Duration, ok func() bool) bool {
 }
 
 // write makes a file and returns its path.
-func write(t *testing.T, dir, name, text string) string {
+func write(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {

@@ -18,7 +18,7 @@ import (
 // left on the host (I11). What is left it clears away, so that one failure is one.
 //
 // A process has a mark where its command line or environment does: shims are told their directory, tasks their cell.
-func nothingLeft(t *testing.T, marks func() []string) {
+func nothingLeft(t testing.TB, marks func() []string) {
 	t.Helper()
 	t.Cleanup(func() {
 		m := marks()
@@ -40,7 +40,7 @@ func hasMark(s string, marks []string) bool {
 }
 
 // marked lists the processes that have a mark, as "process PID command".
-func marked(t *testing.T, marks []string) []string {
+func marked(t testing.TB, marks []string) []string {
 	t.Helper()
 	var out []string
 	dirs, err := filepath.Glob("/proc/[0-9]*")
@@ -61,7 +61,7 @@ func marked(t *testing.T, marks []string) []string {
 }
 
 // cgroupsOf lists the cgroups whose paths have a mark, inner ones first.
-func cgroupsOf(t *testing.T, marks []string) []string {
+func cgroupsOf(t testing.TB, marks []string) []string {
 	t.Helper()
 	var out []string
 	err := filepath.WalkDir("/sys/fs/cgroup", func(p string, d fs.DirEntry, err error) error {
@@ -79,7 +79,7 @@ func cgroupsOf(t *testing.T, marks []string) []string {
 
 // removeEmptyRoots removes the two cgroups that an agent keeps for its successor, its own and that of its shims, unless there is
 // anything in them.
-func removeEmptyRoots(t *testing.T, marks []string) {
+func removeEmptyRoots(t testing.TB, marks []string) {
 	t.Helper()
 	for _, c := range cgroupsOf(t, marks) {
 		p := strings.TrimPrefix(c, "cgroup ")
@@ -90,7 +90,7 @@ func removeEmptyRoots(t *testing.T, marks []string) {
 	}
 }
 
-func mountsOf(t *testing.T, marks []string) []string {
+func mountsOf(t testing.TB, marks []string) []string {
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -106,7 +106,7 @@ func mountsOf(t *testing.T, marks []string) []string {
 	return out
 }
 
-func clearAway(t *testing.T, marks []string) {
+func clearAway(t testing.TB, marks []string) {
 	t.Helper()
 	for _, p := range marked(t, marks) {
 		if pid, err := strconv.Atoi(strings.Fields(p)[1]); err == nil {

@@ -204,7 +204,7 @@ func contents(s cellstate.Snapshot) map[cellstate.Key]cellstate.Value {
 	return out
 }
 
-func same(t *testing.T, who string, got, want map[cellstate.Key]cellstate.Value) {
+func same(t testing.TB, who string, got, want map[cellstate.Key]cellstate.Value) {
 	t.Helper()
 	for k, v := range want {
 		if !reflect.DeepEqual(got[k], v) {
@@ -228,7 +228,7 @@ type observer struct {
 	moved chan struct{} // closed at the next call
 }
 
-func observe(t *testing.T, m cellstate.Mirror) *observer {
+func observe(t testing.TB, m cellstate.Mirror) *observer {
 	t.Helper()
 	o := &observer{cell: make(map[cellstate.Key]cellstate.Value), moved: make(chan struct{})}
 	t.Cleanup(m.Observe(func(s cellstate.Snapshot, changes []cellstate.Change) {
@@ -256,7 +256,7 @@ func observe(t *testing.T, m cellstate.Mirror) *observer {
 }
 
 // at returns what has been told once it reaches a revision.
-func (o *observer) at(t *testing.T, rev int64) map[cellstate.Key]cellstate.Value {
+func (o *observer) at(t testing.TB, rev int64) map[cellstate.Key]cellstate.Value {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

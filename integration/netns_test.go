@@ -13,13 +13,13 @@ import (
 
 // network is a bridge on the host with network namespaces around it, each with one link to it.
 type network struct {
-	t      *testing.T
+	t      testing.TB
 	number int // tells networks of test processes apart, in names and addresses
 	hosts  int
 }
 
 // newNetwork makes the bridge, with an address of the range for tests of network devices (RFC 2544).
-func newNetwork(t *testing.T) *network {
+func newNetwork(t testing.TB) *network {
 	t.Helper()
 	n := &network{t: t, number: os.Getpid() % 64000}
 	n.mustIP("link", "add", n.bridge(), "type", "bridge")

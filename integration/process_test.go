@@ -20,7 +20,7 @@ import (
 // test failed.
 type process struct {
 	command
-	t       *testing.T
+	t       testing.TB
 	cmd     *exec.Cmd
 	out     *output // both streams
 	ended   chan struct{}
@@ -37,7 +37,7 @@ type command struct {
 	dir  string
 }
 
-func start(t *testing.T, c command) *process {
+func start(t testing.TB, c command) *process {
 	t.Helper()
 	p := &process{command: c, t: t}
 	p.launch()

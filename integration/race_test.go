@@ -83,7 +83,7 @@ task:
 }
 
 // wantExplained holds that a waiting job says so, and that the machines it looked at are all accounted for.
-func wantExplained(t *testing.T, s cellstate.Snapshot, j *cellstate.Job, x *cellstate.Explanation) {
+func wantExplained(t testing.TB, s cellstate.Snapshot, j *cellstate.Job, x *cellstate.Explanation) {
 	t.Helper()
 	sum := uint32(0)
 	for _, r := range x.Rules {
@@ -162,7 +162,7 @@ func TestRace20k(t *testing.T) {
 }
 
 // put writes records without conditions.
-func put(t *testing.T, s cellstate.Store, values []cellstate.Value) {
+func put(t testing.TB, s cellstate.Store, values []cellstate.Value) {
 	t.Helper()
 	var swap cellstate.Swap
 	for _, v := range values {
@@ -174,7 +174,7 @@ func put(t *testing.T, s cellstate.Store, values []cellstate.Value) {
 }
 
 // runLoop runs a scheduler until the test ends.
-func runLoop(t *testing.T, cfg schedulers.Config) {
+func runLoop(t testing.TB, cfg schedulers.Config) {
 	t.Helper()
 	loop, err := schedulers.New(cfg)
 	if err != nil {
@@ -192,7 +192,7 @@ func runLoop(t *testing.T, cfg schedulers.Config) {
 }
 
 // countClaims tells when the cell has so many live claims.
-func countClaims(t *testing.T, m cellstate.Mirror, want int) <-chan struct{} {
+func countClaims(t testing.TB, m cellstate.Mirror, want int) <-chan struct{} {
 	t.Helper()
 	reached := make(chan struct{})
 	live := 0
