@@ -143,6 +143,9 @@ func TestSameMachineTakesTurns(t *testing.T) {
 			committed += len(v.Committed)
 			resent += v.Resent
 		})
+		for tap.count() == 0 { // the first one alone is under way
+			runtime.Gosched()
+		}
 	}
 	waitQueued(s, n-1)
 	opened()

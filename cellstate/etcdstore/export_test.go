@@ -34,5 +34,12 @@ func (s *Store) KnownMachines() int {
 	return len(s.known.of)
 }
 
+// Doubted returns how many machines' ledgers are in doubt.
+func (s *Store) Doubted() int {
+	s.doubts.mu.RLock()
+	defer s.doubts.mu.RUnlock()
+	return len(s.doubts.of)
+}
+
 // CalmAfter is how many parts a store sends before it reckons that guards hold.
 const CalmAfter = calmAfter

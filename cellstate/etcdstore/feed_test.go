@@ -154,6 +154,25 @@ func TestWatchersShare(t *testing.T) {
 	<-again.err
 }
 
+// A caller whose goroutine ends inside its loop, as one of a test that fails does, leaves the feed all the same.
+func TestWatcherLeavesWithItsGoroutine(t *testing.T) {
+	m := etcdtest.Start(t)
+	s := open(t, etcdstore.Config{Client: m.Client(), Progress: 1 << 40})
+	last := tenants(t, open(t, etcdstore.Config{Client: m.Client()}), 3)
+	var wg sync.WaitGroup
+	shared := 0
+	wg.Go(func() {
+		for range s.Watch(t.Context(), cellstate.Range{}, last) {
+			shared = len(s.Feeds())
+			runtime.Goexit()
+		}
+	})
+	wg.Wait()
+	if n := len(s.Feeds()); shared != 1 || n != 0 {
+		t.Errorf("%d feeds in the loop and %d after it, want 1 and 0", shared, n)
+	}
+}
+
 // A watcher that takes nothing keeps nobody waiting. It falls behind what is kept for it, catches up on its own, misses
 // nothing, and then shares again.
 func TestSlowWatcher(t *testing.T) {
@@ -292,24 +311,5 @@ func TestRangesDoNotMix(t *testing.T) {
 	}
 	if n := len(s.Feeds()); n != 3 {
 		t.Errorf("%d etcd watches are shared, want those of the three ranges", n)
-	}
-}
-
-// TestWatcherThatExits: a loop that is left by Goexit, as by t.Fatal, leaves its feed too.
-func TestWatcherThatExits(t *testing.T) {
-	m := etcdtest.Start(t)
-	s := open(t, etcdstore.Config{Client: m.Client()})
-	w := open(t, etcdstore.Config{Client: m.Client()})
-	last := tenants(t, w, 3)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range s.Watch(t.Context(), cellstate.Range{}, last) {
-			runtime.Goexit()
-		}
-	}()
-	<-done
-	for len(s.Feeds()) > 0 { // its goroutine ends by itself
-		runtime.Gosched()
 	}
 }

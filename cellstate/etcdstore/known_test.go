@@ -5,10 +5,11 @@ import (
 	"reflect"
 	"testing"
 
+	etcdtxn "go.etcd.io/etcd/server/v3/etcdserver/txn"
+
 	"github.com/omegacell/omegacell/cellstate"
 	"github.com/omegacell/omegacell/cellstate/etcdstore"
 	"github.com/omegacell/omegacell/cellstate/etcdstore/etcdtest"
-	"github.com/omegacell/omegacell/cellstate/wire"
 )
 
 // A store knows what it put itself: a commit on a snapshot that does not show that yet has a guard that holds. Under rule seq
@@ -162,6 +163,44 @@ func TestFlatWhereGuardsHold(t *testing.T) {
 	}
 }
 
+// Where nothing is to be put the Txn asks for the ledgers all the same: without any operation one member would answer it from
+// what it has, be that old, and the refusals would rest on that.
+func TestNothingToPutIsNotFlat(t *testing.T) {
+	m := etcdtest.Start(t)
+	var tap wiretap
+	s := open(t, etcdstore.Config{Client: m.Client(tap.option)})
+	basis := calmed(t, s)
+	tap.set(&wiretap{})
+	if got := verdict(commit(t, s, txn(basis, claim(5000, "m0", 1000), claim(5001, "m1", 1000)))); got != "-5000:full -5001:full" {
+		t.Errorf("verdict %s", got)
+	}
+	if r := tap.request(); etcdtxn.IsTxnSerializable(r) {
+		t.Errorf("one member answers this alone: %v", r)
+	}
+}
+
+// A store knows what etcd told it, and not what its callers' snapshots show: a mirror's shows a ledger that cannot be read any
+// more as it was, and cordoned.
+func TestSnapshotsAreNotKnown(t *testing.T) {
+	p := newPiled(t)
+	was := p.basis["m0"]
+	putRaw(t, p.m.Client(), cellstate.LedgerKey("m0"), "\xff")
+	shown := was.Clone()
+	shown.Cordoned = true
+	p.basis = view{"m0": shown.Sum(), "m1": p.basis["m1"]}
+	got := p.commit(txn(p.basis, claim(1, "m0", 1)), txn(p.basis, claim(2, "m0", 1)))
+	if want := []string{"-1:no-machine", "-2:no-machine"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("verdicts %q, want %q", got, want)
+	}
+	then, err := p.s.List(t.Context(), cellstate.LedgerKey("m0").Only(), was.Rev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if then.Records[0].Value.(*cellstate.Ledger).Cordoned {
+		t.Errorf("m0 lists as cordoned at revision %d, and never was", was.Rev)
+	}
+}
+
 // A store whose guards fail often sends them nested, where one does not spoil the others.
 func TestNestedWhereGuardsFail(t *testing.T) {
 	m := etcdtest.Start(t)
@@ -180,28 +219,5 @@ func TestNestedWhereGuardsFail(t *testing.T) {
 	commit(t, s, txn(basis, claim(1, "m20", 1), claim(2, "m21", 1)))
 	if n := len(tap.request().Compare); n != 0 {
 		t.Errorf("the Txn has %d conditions of its own, want nested ones", n)
-	}
-}
-
-// TestBasisIsNotWhatEtcdHolds guards I9: a snapshot may show a ledger otherwise than etcd has it, cordoned where its newest version
-// cannot be read. Nobody who lists or watches gets that for etcd's.
-func TestBasisIsNotWhatEtcdHolds(t *testing.T) {
-	p := newPiled(t)
-	r0 := p.basis["m0"].Rev
-	admin := p.m.Client()
-	if _, err := admin.Put(t.Context(), wire.KeyString("test", cellstate.LedgerKey("m0")), "\xff nonsense"); err != nil {
-		t.Fatal(err)
-	}
-	kept := p.basis["m0"].Clone()
-	kept.Cordoned = true
-	good := p.basis
-	p.basis = view{"m0": kept.Sum(), "m1": good["m1"]}
-	p.commit(txn(p.basis, claim(1, "m0", 1)), txn(p.basis, claim(2, "m0", 1)))
-	l, err := p.s.List(t.Context(), cellstate.LedgerKey("m0").Only(), r0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := l.Records[0].Value.(*cellstate.Ledger); got.Cordoned {
-		t.Errorf("at %d the ledger is %+v, want it as it was", r0, got)
 	}
 }

@@ -3,6 +3,7 @@ package etcdstore
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.uber.org/zap"
@@ -24,10 +25,13 @@ type piece struct {
 	base    []ledgerAt // the newest that is known: what the decision was made from
 	fetch   bool       // some of it is not known: the ledgers have to be asked for
 	stacked bool       // the decision was made on top of others', which may not have been carried out
+	offered ledgerAt   // of its only machine: the newest that others piled up with it were decided on
+	apart   bool       // it was in a pile that etcd did not take, and is not piled up again
 
 	decision cellstate.Decision
-	values   [][]byte // of the decision's ledgers
-	size     int      // of the request in bytes, at most
+	puts     []*cellstate.Ledger // the decision's, and those to be rewritten because they are in doubt
+	values   [][]byte            // of puts
+	size     int                 // of the request in bytes, at most
 
 	rev       int64 // once decided: where that is visible
 	decided   bool
@@ -57,15 +61,18 @@ func (p *piece) newest(i int) (ledgerAt, bool) {
 	}
 	if b := p.call.txn.Basis; b != nil {
 		if l, there := b.Ledger(m); there && (!ok || l.Rev >= own.rev) {
-			return ledgerAt{l, l.Rev}, true
+			own, ok = ledgerAt{l, l.Rev}, true
 		}
+	}
+	if p.offered.ledger != nil && (!ok || p.offered.rev > own.rev) {
+		return p.offered, true
 	}
 	return own, ok
 }
 
-// behind reports whether something newer is known now than the decision was made from.
+// behind reports whether something newer is known now than the decision was made from, or that is in doubt now.
 func (p *piece) behind() bool {
-	if p.stacked {
+	if p.stacked || p.doubted() || p.seen == nil && p.offered.rev > p.base[0].rev {
 		return true
 	}
 	for i, m := range p.part.Machines {
@@ -76,19 +83,40 @@ func (p *piece) behind() bool {
 	return false
 }
 
+// doubted reports whether what the decision was made from may still be overwritten by an etcd Txn that is late.
+func (p *piece) doubted() bool {
+	for i, m := range p.part.Machines {
+		if p.store.doubts.holds(m, p.base[i].rev) {
+			return true
+		}
+	}
+	return false
+}
+
+// withDoubted adds to ledgers to be put, which are in order, those that are to be rewritten as they are.
+func (p *piece) withDoubted(puts []*cellstate.Ledger) []*cellstate.Ledger {
+	for i, m := range p.part.Machines {
+		if l := p.base[i].ledger; l != nil && len(puts) < len(p.part.Machines) && p.store.doubts.holds(m, p.base[i].rev) {
+			at, there := slices.BinarySearchFunc(puts, m, func(l *cellstate.Ledger, m string) int { return strings.Compare(l.Machine, m) })
+			if !there {
+				puts = slices.Insert(slices.Clip(puts), at, l)
+			}
+		}
+	}
+	return puts
+}
+
 // prepare decides the part on what is known and encodes what it is to put; or finds that the decision is final already. A
 // decision on the basis alone never is: the guard has to hold, even if there is nothing to put.
 func (p *piece) prepare() error {
-	p.fetch, p.stacked, p.values = false, false, p.values[:0]
+	p.fetch, p.stacked, p.puts, p.values = false, false, nil, p.values[:0]
 	if p.base == nil {
 		p.base = make([]ledgerAt, len(p.part.Machines))
 	}
-	final := p.seen != nil
 	for i := range p.base {
 		at, ok := p.newest(i)
 		p.base[i] = at
 		p.fetch = p.fetch || !ok
-		final = final && at == p.seen[i] && !p.store.inDoubt(p.part.Machines[i], at.rev)
 	}
 	p.size = 0
 	for _, k := range p.keys {
@@ -98,11 +126,12 @@ func (p *piece) prepare() error {
 		return nil
 	}
 	p.decision = p.call.txn.CommitPart(p, p.part, p.store.cfg.Limits)
-	if final && len(p.decision.Ledgers) == 0 {
+	if len(p.decision.Ledgers) == 0 && slices.Equal(p.base, p.seen) && !p.doubted() {
 		p.finish(p.seenRev)
 		return nil
 	}
-	for _, l := range p.decision.Ledgers {
+	p.puts = p.withDoubted(p.decision.Ledgers)
+	for _, l := range p.puts {
 		b, err := wire.Marshal(l)
 		if err != nil {
 			return err
@@ -162,6 +191,10 @@ func (p *piece) fenced(seen []ledgerAt, rev int64) error {
 		if err := p.prepare(); err != nil || p.decided {
 			return err
 		}
+		if len(p.decision.Ledgers) == 0 { // what may be late yet does not concern it: that has the fence as a condition too
+			p.finish(rev)
+			return nil
+		}
 	}
 	p.refuse(cellstate.ReasonFenced, rev)
 	return nil
@@ -185,6 +218,7 @@ func (p *piece) look(answers []*pb.ResponseOp) []ledgerAt {
 		}
 	}
 	s.known.put(p.part.Machines, seen)
+	s.doubts.drop(p.part.Machines, seen)
 	return seen
 }
 

@@ -1,6 +1,8 @@
 package etcdstore
 
 import (
+	"slices"
+
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 
 	"github.com/omegacell/omegacell/cellstate"
@@ -25,17 +27,26 @@ const unwritten = -1
 
 func (pl *pile) lead() *piece { return pl.pieces[0] }
 
-// takes reports whether p may go on top: both concern the same machine, and only that, and how large their ledgers may get is known.
+// takes reports whether p may go on top: both concern the same machine, and only that, and etcd refused neither in a pile.
 func (pl *pile) takes(p *piece) bool {
-	return len(p.part.Machines) == 1 && len(pl.lead().part.Machines) == 1 && !pl.lead().fetch && !p.fetch
+	lead := pl.lead()
+	return len(p.part.Machines) == 1 && len(lead.part.Machines) == 1 && !lead.fetch && !lead.apart && !p.apart
 }
 
 // ready decides what of the pile is to be sent, now that its turn has come. What it leaves out is decided already, or failed,
 // or waits for the next turn.
 func (pl *pile) ready(failed map[*piece]error) {
-	pl.newestLeads()
+	var newest ledgerAt
+	if len(pl.pieces) > 1 {
+		for _, p := range pl.pieces { // a later snapshot may be the newer one
+			if p.base[0].rev > newest.rev {
+				newest = p.base[0]
+			}
+		}
+	}
 	for len(pl.pieces) > 0 {
 		p := pl.lead()
+		p.offered = newest
 		if p.behind() {
 			if err := p.prepare(); err != nil {
 				failed[p] = err
@@ -50,74 +61,23 @@ func (pl *pile) ready(failed map[*piece]error) {
 		return
 	}
 	lead := pl.lead()
-	pl.ledgers, pl.values, pl.size = lead.decision.Ledgers, lead.values, lead.size
+	pl.ledgers, pl.values, pl.size = lead.puts, lead.values, lead.size
 	if lead.fetch {
 		pl.ledgers, pl.pieces = nil, pl.pieces[:1]
 	}
 	if len(pl.pieces) > 1 {
 		pl.stack()
 	}
-	if err := pl.forestall(); err != nil {
-		failed[lead] = err
-		pl.pieces = nil
-		return
-	}
 	pl.fences = pl.mixed()
 	pl.size += len(pl.fences) * fenceBytes
-}
-
-// newestLeads has the piece lead that was decided on the newest ledger: its guard is the likeliest to hold.
-func (pl *pile) newestLeads() {
-	newest := 0
-	for i, p := range pl.pieces {
-		if lead := pl.pieces[newest]; !p.fetch && !p.stacked && !lead.fetch && p.base[0].rev > lead.base[0].rev {
-			newest = i
-		}
-	}
-	pl.pieces[0], pl.pieces[newest] = pl.pieces[newest], pl.pieces[0]
-}
-
-// forestall makes a pile without a put write a ledger in doubt as it is. The put moves the ledger to another revision, so that
-// what is still on its way to the one before cannot land any more: piled on other pieces it may have decided otherwise.
-func (pl *pile) forestall() error {
-	p := pl.lead()
-	if p.fetch || len(pl.ledgers) > 0 || len(p.part.Machines) > 1 || p.base[0].ledger == nil || !p.store.inDoubt(p.part.Machines[0], p.base[0].rev) {
-		return nil
-	}
-	b, err := wire.Marshal(p.base[0].ledger)
-	if err != nil {
-		return err
-	}
-	pl.ledgers, pl.values = []*cellstate.Ledger{p.base[0].ledger}, [][]byte{b}
-	pl.size += len(b)
-	return nil
-}
-
-// doubts notes that it is not known whether the pile was carried out, or will be. s.mu is held.
-func (s *Store) doubts(pl *pile) {
-	if p := pl.lead(); len(pl.ledgers) > 0 && len(p.part.Machines) == 1 {
-		s.doubt[p.part.Machines[0]] = p.base[0].rev
-	}
-}
-
-// inDoubt reports whether a put on top of that revision of a machine's ledger may still be on its way. With the first newer one it
-// is not.
-func (s *Store) inDoubt(machine string, rev int64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	at, ok := s.doubt[machine]
-	if ok && rev > at {
-		delete(s.doubt, machine)
-	}
-	return ok && rev == at
 }
 
 // stack decides the pieces after the first. If that makes a ledger that cannot be written, the first goes alone.
 func (pl *pile) stack() {
 	lead := pl.lead()
 	on := standing{lead.part.Machines[0], lead.base[0].ledger}
-	if len(pl.ledgers) > 0 {
-		on.ledger = cellstate.WithRev(pl.ledgers[0], unwritten).(*cellstate.Ledger)
+	if len(lead.decision.Ledgers) > 0 {
+		on.ledger = cellstate.WithRev(lead.decision.Ledgers[0], unwritten).(*cellstate.Ledger)
 	}
 	decisions := make([]cellstate.Decision, len(pl.pieces))
 	changed := false
@@ -183,6 +143,23 @@ func (pl *pile) fence() *cellstate.Fence {
 		return nil
 	}
 	return pl.lead().call.txn.Fence
+}
+
+// doubt notes that nobody knows whether the pile was carried out, or will be.
+func (pl *pile) doubt() {
+	p := pl.lead()
+	for _, l := range pl.ledgers {
+		i, _ := slices.BinarySearch(p.part.Machines, l.Machine)
+		p.store.doubts.add(l.Machine, p.base[i].rev)
+	}
+}
+
+// part sees to it that the pieces of a pile that etcd did not take go one by one. What a piece that has to ask for its ledger
+// adds to a pile is not in its size, so that the pile could be made, and refused, for ever.
+func (pl *pile) part() {
+	for _, p := range pl.pieces {
+		p.apart = p.apart || len(pl.pieces) > 1
+	}
 }
 
 func (pl *pile) unsettled() bool {
@@ -259,7 +236,9 @@ func (pl *pile) done(rev int64) {
 	for i, l := range pl.ledgers {
 		machines[i], at[i] = l.Machine, ledgerAt{cellstate.WithRev(l, rev).(*cellstate.Ledger), rev}
 	}
-	pl.lead().store.known.put(machines, at)
+	s := pl.lead().store
+	s.known.put(machines, at)
+	s.doubts.drop(machines, at)
 }
 
 // fenced takes the answer that the fence around it does not hold. Looked are the answers to gets of its ledgers, if it is

@@ -1,24 +1,24 @@
 package etcdstore_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"go.etcd.io/etcd/server/v3/embed"
-	etcdtxn "go.etcd.io/etcd/server/v3/etcdserver/txn"
 
 	"github.com/omegacell/omegacell/cellstate"
 	"github.com/omegacell/omegacell/cellstate/etcdstore"
 	"github.com/omegacell/omegacell/cellstate/etcdstore/etcdtest"
 )
 
-// piled commits transactions on one machine that queue up, in order, behind a first one on it, and so are piled up in one
+// piled commits transactions on one machine that queue up, in order, behind a first one, and so are piled up in one
 // etcd Txn. It returns what came of each as "+" and "-task:reason".
 type piled struct {
 	*testing.T
@@ -27,6 +27,7 @@ type piled struct {
 	s       *etcdstore.Store
 	other   *etcdstore.Store
 	basis   view
+	ahead   string           // machine of the first one; default m0
 	spoil   func(n int)      // called before the etcd Txn number n, from 0
 	drop    func(n int) bool // says whose answer is lost
 	resent  int
@@ -54,7 +55,7 @@ func (p *piled) commit(txns ...*cellstate.Txn) []string {
 			p.spoil(n)
 		}
 	}, drop: p.drop})
-	ahead := txn(p.basis, claim(900, "m0", 1))
+	ahead := txn(p.basis, claim(900, cmp.Or(p.ahead, "m0"), 1))
 	out := make([]chan string, len(txns)+1)
 	p.revs = make([]int64, len(txns)+1)
 	for i, x := range append([]*cellstate.Txn{ahead}, txns...) {
@@ -249,67 +250,63 @@ func TestPiledUpWithinByteLimit(t *testing.T) {
 	}
 }
 
-// TestRefusalIsRead: what puts nothing goes as a Txn that etcd answers from what a majority has, not from one member's own state.
-func TestRefusalIsRead(t *testing.T) {
-	m := etcdtest.Start(t)
-	var tap wiretap
-	s := open(t, etcdstore.Config{Client: m.Client(tap.option)})
-	basis := calmed(t, s)
-	tap.set(&wiretap{})
-	v := commit(t, s, txn(basis, claim(5000, "m0", 1000), claim(5001, "m1", 1000)))
-	r := tap.request()
-	if len(v.Conflicts) != 2 {
-		t.Errorf("%s, want two conflicts", verdict(v))
-	}
-	if etcdtxn.IsTxnReadonly(r) && etcdtxn.IsTxnSerializable(r) {
-		t.Errorf("one member would answer %v", r)
+// A pile starts from the newest snapshot that one of its transactions came with, whichever that is.
+func TestPiledUpOnNewestSnapshot(t *testing.T) {
+	for _, newest := range []int{0, 1, 2} {
+		p := newPiled(t)
+		p.ahead = "m1"
+		commit(t, p.other, txn(nil, claim(800, "m0", 500)))
+		x := []*cellstate.Txn{txn(p.basis, claim(1, "m0", 400)), txn(p.basis, claim(2, "m0", 400)), txn(p.basis, claim(3, "m0", 100))}
+		x[newest].Basis = ledgers(t, p.other)
+		got := p.commit(x...)
+		p.want(got, 2, "+1", "-2:full", "+3")
+		if p.resent != 0 {
+			t.Errorf("newest %d: %d sent again", newest, p.resent)
+		}
 	}
 }
 
-// TestTooLargeBesideSmall: what makes a ledger larger than etcd takes is refused by itself, and not what waits for the same machine.
-func TestTooLargeBesideSmall(t *testing.T) {
+// What a transaction without a snapshot makes of a ledger shows when its turn comes. When etcd does not take the pile for it,
+// those in it go one by one, and only the one that is too large is refused.
+func TestPileTooLargeGoesApart(t *testing.T) {
 	m := etcdtest.Start(t, func(c *embed.Config) { c.MaxRequestBytes = 16 << 10 })
 	other := open(t, etcdstore.Config{Client: m.Client()})
 	basis := machines(t, other, 2, 100000)
 	var tap wiretap
 	s := open(t, etcdstore.Config{Client: m.Client(tap.option), InFlight: 1})
 	opened := make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	tap.set(&wiretap{before: func(n int) {
 		if n == 0 {
 			<-opened
 		}
+		if n == 20 { // it would go on for ever
+			cancel()
+		}
 	}})
-	go s.Commit(t.Context(), txn(basis, claim(900, "m1", 1)))
-	for tap.count() == 0 {
-		runtime.Gosched()
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	run := func(x *cellstate.Txn) <-chan error {
-		done := make(chan error, 1)
-		go func() {
-			_, err := s.Commit(ctx, x)
-			done <- err
-		}()
-		return done
-	}
-	small := run(txn(basis, claim(1, "m0", 1)))
-	for s.Queued() != 1 {
-		runtime.Gosched()
-	}
-	big := txn(nil)
+	large := txn(nil)
 	for i := range 900 {
-		big.Add = append(big.Add, claim(1000+i, "m0", 1))
+		large.Add = append(large.Add, claim(1000+i, "m0", 1))
 	}
-	large := run(big)
-	for s.Queued() != 2 {
-		runtime.Gosched()
+	var verdicts [3]cellstate.Verdict
+	var errs [3]error
+	var wg sync.WaitGroup
+	for i, x := range []*cellstate.Txn{txn(basis, claim(900, "m1", 1)), txn(basis, claim(1, "m0", 1)), large} {
+		wg.Go(func() { verdicts[i], errs[i] = s.Commit(ctx, x) })
+		for i == 0 && tap.count() == 0 || i > 0 && s.Queued() != i {
+			runtime.Gosched()
+		}
 	}
 	close(opened)
-	if err := <-small; err != nil {
-		t.Errorf("the small one: %v", err)
+	wg.Wait()
+	if errs[1] != nil || verdict(verdicts[1]) != "+1" {
+		t.Errorf("the small one: %s, %v", verdict(verdicts[1]), errs[1])
 	}
-	if err := <-large; !errors.Is(err, cellstate.ErrInvalid) {
-		t.Errorf("the large one: %v, want it refused", err)
+	if !errors.Is(errs[2], cellstate.ErrInvalid) {
+		t.Errorf("the large one: %v, want %v", errs[2], cellstate.ErrInvalid)
+	}
+	if l := ledgers(t, other)["m0"]; len(l.Claims) != 1 {
+		t.Errorf("m0 holds %d claims", len(l.Claims))
 	}
 }

@@ -163,7 +163,8 @@ type guardedPut struct {
 
 // flat makes the etcd Txn that is carried out whole, if all guards hold, or not at all. It costs etcd a quarter less than the
 // nested one. Most is how many operations it may have. It returns nil where some pile cannot go that way: one whose outcome
-// is unknown, or that has to ask for its ledgers.
+// is unknown, or that has to ask for its ledgers. Nor can it where nothing is to be put: a Txn without operations is answered
+// by one member from what it has (etcd 3.7, server/etcdserver/txn/txn.go, IsTxnSerializable), be that old.
 func (b *batch) flat(s *Store, most int) *pb.TxnRequest {
 	n := 0
 	for _, pl := range b.piles {
@@ -204,7 +205,7 @@ func (b *batch) flat(s *Store, most int) *pb.TxnRequest {
 			}
 		}
 	}
-	if len(req.Compare) > most || len(req.Success) == 0 { // without a put, one member alone would answer, from what it has
+	if len(req.Compare) > most || len(req.Success) == 0 {
 		return nil
 	}
 	return req

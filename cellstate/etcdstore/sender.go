@@ -195,6 +195,9 @@ func (s *Store) carryFailed(all []*piece, b *batch, failed map[*piece]error, req
 	case fateOps, fateBytes:
 		s.refused(f, req, b)
 		s.mu.Lock()
+		for _, pl := range b.piles {
+			pl.part()
+		}
 		for _, p := range open {
 			if refusal := p.check(&s.ops, &s.bytes); refusal != nil {
 				failed[p] = refusal
@@ -213,10 +216,10 @@ func (s *Store) carryFailed(all []*piece, b *batch, failed map[*piece]error, req
 		return true
 	case fateUnknown:
 		s.cfg.Log.Warn("outcome of an etcd transaction unknown, asking again", zap.Int("parts", len(open)), zap.Error(err))
-		s.mu.Lock()
 		for _, pl := range b.piles {
-			s.doubts(pl)
+			pl.doubt()
 		}
+		s.mu.Lock()
 		for _, p := range open {
 			if !p.fetch && len(p.decision.Ledgers) > 0 {
 				p.unsettled, p.call.touched = true, true

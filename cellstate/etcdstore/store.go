@@ -95,13 +95,13 @@ type Store struct {
 	metrics *metrics
 	feeds   feeds
 	known   known
+	doubts  doubts
 	swaps   swaps
 
 	mu      sync.Mutex
-	queue   []*piece         // to be sent, in order
-	busy    map[string]bool  // machines whose ledgers are in an etcd Txn under way
-	running int              // goroutines that send
-	doubt   map[string]int64 // by machine: the revision of its ledger under a put whose outcome is unknown; see inDoubt
+	queue   []*piece        // to be sent, in order
+	busy    map[string]bool // machines whose ledgers are in an etcd Txn under way
+	running int             // goroutines that send
 	ops     limit
 	bytes   limit
 	guarded int // piles answered lately, and those of them of which a guard did not hold
@@ -125,9 +125,10 @@ func New(cfg Config) (*Store, error) {
 		kv = clientv3.RetryKVClient(cfg.Client)
 	}
 	return &Store{
-		cfg: cfg, client: cfg.Client, kv: kv, metrics: m, busy: make(map[string]bool), doubt: make(map[string]int64),
+		cfg: cfg, client: cfg.Client, kv: kv, metrics: m, busy: make(map[string]bool),
 		feeds: feeds{of: make(map[cellstate.Range]*feed)}, known: known{of: make(map[string]knownLedger)},
-		ops:   limit{name: "max-txn-ops", most: cfg.MaxTxnOps},
-		bytes: limit{name: "max-request-bytes", most: cfg.MaxRequestBytes},
+		doubts: doubts{of: make(map[string]int64)},
+		ops:    limit{name: "max-txn-ops", most: cfg.MaxTxnOps},
+		bytes:  limit{name: "max-request-bytes", most: cfg.MaxRequestBytes},
 	}, nil
 }

@@ -3,18 +3,9 @@ package etcdstore_test
 import (
 	"context"
 	"errors"
-	"runtime"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
-	clientv3 "go.etcd.io/etcd/client/v3"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/omegacell/omegacell/cellstate"
 	"github.com/omegacell/omegacell/cellstate/etcdstore"
@@ -161,92 +152,5 @@ func TestSwapLostAnswer(t *testing.T) {
 	}})
 	if got, err := put(s, "two", guard); !errors.Is(err, cellstate.ErrUnknown) {
 		t.Errorf("written over meanwhile: %+v, %v, want %v", got, err, cellstate.ErrUnknown)
-	}
-}
-
-// lateKV holds the first Txn back until opened, and gives the second up as timed out while it is still on its way.
-type lateKV struct {
-	pb.KVClient
-	mu     sync.Mutex
-	n      int
-	opened chan struct{}
-	held   *pb.TxnRequest
-	onHeld func()
-}
-
-func (k *lateKV) Txn(ctx context.Context, r *pb.TxnRequest, o ...grpc.CallOption) (*pb.TxnResponse, error) {
-	k.mu.Lock()
-	n := k.n
-	k.n++
-	k.mu.Unlock()
-	if n == 0 {
-		<-k.opened
-	}
-	if n == 1 {
-		k.mu.Lock()
-		k.held = proto.Clone(r).(*pb.TxnRequest)
-		k.mu.Unlock()
-		k.onHeld()
-		return nil, status.Error(codes.DeadlineExceeded, "timed out")
-	}
-	return k.KVClient.Txn(ctx, r, o...)
-}
-
-func (k *lateKV) count() int {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.n
-}
-
-// TestPileThatLandsLate guards I4: two transactions on one machine go as one put, the second in the room of what the first removes; its
-// outcome stays unknown, the first one's caller gives up, and the second, decided alone, has no room. That is no answer as long
-// as the put may still arrive.
-func TestPileThatLandsLate(t *testing.T) {
-	m := etcdtest.Start(t)
-	c := m.Client()
-	other := open(t, etcdstore.Config{Client: m.Client()})
-	machines(t, other, 2, 1000)
-	commit(t, other, txn(nil, claim(50, "m0", 600)))
-	basis := ledgers(t, other)
-	ctxA, cancelA := context.WithCancel(t.Context())
-	kv := &lateKV{KVClient: clientv3.RetryKVClient(c), opened: make(chan struct{}), onHeld: cancelA}
-	s := open(t, etcdstore.Config{Client: c, KV: kv, InFlight: 1, RetryMin: 200 * time.Millisecond})
-
-	// m1 keeps the sender busy, so that A and B queue up on m0
-	go s.Commit(t.Context(), txn(basis, claim(900, "m1", 1)))
-	for kv.count() == 0 {
-		runtime.Gosched()
-	}
-	a := txn(basis)
-	a.Remove = []cellstate.ClaimRef{{Machine: "m0", ID: claim(50, "", 0).ID}}
-	aDone := make(chan error, 1)
-	go func() { _, err := s.Commit(ctxA, a); aDone <- err }()
-	for s.Queued() != 1 {
-		runtime.Gosched()
-	}
-	bDone := make(chan cellstate.Verdict, 1)
-	go func() {
-		v, err := s.Commit(t.Context(), txn(basis, claim(1, "m0", 500)))
-		if err != nil {
-			t.Error(err)
-		}
-		bDone <- v
-	}()
-	for s.Queued() != 2 {
-		runtime.Gosched()
-	}
-	close(kv.opened)
-	if err := <-aDone; !errors.Is(err, cellstate.ErrUnknown) {
-		t.Errorf("%v, want an unknown outcome", err)
-	}
-	if v := <-bDone; len(v.Committed) > 0 {
-		t.Errorf("%s in no room", verdict(v))
-	}
-	resp, err := kv.KVClient.Txn(t.Context(), kv.held) // now it arrives
-	if err != nil {
-		t.Fatal(err)
-	}
-	if l := ledgers(t, other)["m0"]; l.Find(claim(1, "m0", 0).ID) != nil || l.Find(claim(50, "m0", 0).ID) == nil {
-		t.Errorf("m0 has %v after a refusal (carried out late: %v)", l.Claims, resp.Succeeded)
 	}
 }

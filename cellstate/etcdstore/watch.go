@@ -68,7 +68,8 @@ func (w *watch) join(ctx context.Context) *reader {
 	return w.store.join(w.r, w.next)
 }
 
-// follow hands on what a feed brings, until the watch is over or has fallen behind, and leaves the feed.
+// follow hands on what a feed brings, until the watch is over or has fallen behind. Then the reader leaves the feed, also where
+// the caller's loop ends its goroutine.
 func (w *watch) follow(ctx context.Context, rd *reader) {
 	defer w.store.leave(w.r, rd)
 	for !w.over {
