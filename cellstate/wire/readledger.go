@@ -110,17 +110,21 @@ func (s *scanner) text(like string) string {
 	return string(b)
 }
 
+// count returns how many fields of a message have that tag.
+func count(b []byte, tag uint64) (n int) {
+	for s := (scanner{msg: b}); s.next(); {
+		if s.tag == tag {
+			n++
+		}
+	}
+	return n
+}
+
 // readLedger decodes a ledger, most likely of that machine, as the generated code would: what comes twice is merged, what is
 // unknown is passed over.
 func readLedger(b []byte, machine string) (*cellstate.Ledger, error) {
 	l := new(cellstate.Ledger)
-	claims := 0
-	for s := (scanner{msg: b}); s.next(); {
-		if s.tag == ledgerClaims<<3|lengthed {
-			claims++
-		}
-	}
-	if claims > 0 {
+	if claims := count(b, ledgerClaims<<3|lengthed); claims > 0 {
 		l.Claims = make([]cellstate.Claim, 0, claims)
 	}
 	s := scanner{msg: b}

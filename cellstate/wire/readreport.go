@@ -15,16 +15,11 @@ const (
 	statusStarted, statusEnded, statusOutcome, statusExit, statusSignal, statusMessage = 6, 7, 8, 9, 10, 11
 )
 
-// readReport decodes a report, most likely of that machine, as the generated code would: what comes twice is merged, what is unknown is passed over.
+// readReport decodes a report, most likely of that machine, as the generated code would: what comes twice is merged, what is
+// unknown is passed over.
 func readReport(b []byte, machine string) (*cellstate.Report, error) {
 	v := new(cellstate.Report)
-	claims := 0
-	for s := (scanner{msg: b}); s.next(); {
-		if s.tag == reportClaims<<3|lengthed {
-			claims++
-		}
-	}
-	if claims > 0 {
+	if claims := count(b, reportClaims<<3|lengthed); claims > 0 {
 		v.Claims = make([]cellstate.ClaimStatus, 0, claims)
 	}
 	s := scanner{msg: b}
